@@ -233,8 +233,9 @@ export function compileHosts(entries: readonly string[] | null): HostList {
  * stands for exactly one label, and never for the children of a registry's suffix such as `com` or `co.uk`.
  */
 export function certificateNameCovers(name: string, host: string): boolean {
+  // Judged before folding: toLowerCase would turn U+212A, the Kelvin sign, into an ASCII k.
+  if (!isCanonicalName(host) || !/^[A-Za-z0-9*._-]+$/.test(name)) return false
   const folded = name.toLowerCase()
-  if (!isCanonicalName(host)) return false
   if (!folded.startsWith('*.')) return isCanonicalName(folded) && folded === host
   const parent = folded.slice(2)
   if (!isCanonicalName(parent) || !parent.includes('.') || getPublicSuffix(parent) === parent) return false
