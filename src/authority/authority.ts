@@ -6,6 +6,7 @@
  */
 import { createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes, X509Certificate } from 'node:crypto'
 import { CoatcheckError } from '../core/errors.ts'
+import { isCanonicalName } from '../core/host.ts'
 import type { Clock } from '../core/ports.ts'
 import type { AuthorityPair } from './authority-files.ts'
 import {
@@ -21,7 +22,7 @@ import {
 } from './authority-files.ts'
 import { BACKDATED, extension, keyIdentifier, signCertificate } from './certificate.ts'
 import { bits, boolean, type Der, encode, octets, pem, sequence, smallInteger, tagged, taggedBytes } from './der.ts'
-import { isHostname, issueLeaf, type LeafCertificate, type LeafSigner } from './leaf-certificate.ts'
+import { issueLeaf, type LeafCertificate, type LeafSigner } from './leaf-certificate.ts'
 
 const DAY = 86_400_000
 const TEN_YEARS = 3652 * DAY
@@ -177,7 +178,7 @@ function validityWarnings(certificate: X509Certificate, now: number): string[] {
 /** RFC 5280, 4.2.1.10. A type of name that is not mentioned would be unconstrained, so addresses are excluded. */
 function nameConstraints(hosts: readonly string[]): Der {
   const names = hosts.map((host) => (host.startsWith('*.') ? host.slice(2) : host))
-  if (names.length === 0 || !names.every(isHostname)) {
+  if (names.length === 0 || !names.every((name) => isCanonicalName(name))) {
     throw new CoatcheckError(
       'config_invalid',
       'The authority can be confined to hostnames only.',
