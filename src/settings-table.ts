@@ -1,0 +1,231 @@
+/**
+ * Every setting there is: what it means, its default as it is written in a file, and the kind of value it takes.
+ *
+ * The environment variables, config/coatcheck.yaml and config/coatcheck.schema.json come from this table and nothing else.
+ * The compiler holds it to the type `Settings`, path by path.
+ */
+import { normalizeHostPattern } from './core/host-pattern.ts'
+import { formatPlacement, parsePlacement } from './core/placement.ts'
+import type { SettingAt, SettingPath } from './settings.ts'
+import { egressRule } from './settings-egress-rule.ts'
+import type { Kind } from './settings-kinds.ts'
+import { byteSize, choice, duration, list, mapOf, orNull, text, trueOrFalse, wholeNumber } from './settings-kinds.ts'
+import {
+  onlyNone,
+  parseCidr,
+  parseDatabase,
+  parseHostName,
+  parseIdentity,
+  parseIpAddress,
+  parseKeyringSource,
+  parseListen,
+  parsePath,
+  parseSink,
+  parseUpstreamProxy,
+} from './settings-texts.ts'
+
+export interface SettingRow<T> {
+  /** One sentence or two; the comment in config/coatcheck.yaml and the description in the schema. */
+  readonly comment: string
+  /** As it is written in a file; read by `kind` like any other value. */
+  readonly default: unknown
+  readonly kind: Kind<T>
+}
+
+const listen = text(parseListen, { examples: ['127.0.0.1:8080', '[::1]:8080'] })
+const path = text(parsePath)
+const port = wholeNumber(1, 65_535)
+const hostPattern = text((given) => normalizeHostPattern(given).pattern, {
+  examples: ['api.example.com', '*.example.com'],
+})
+const placement = text((given) => formatPlacement(parsePlacement(given)), {
+  examples: ['credential-headers', 'header:x-api-key', 'basic'],
+})
+const denied = choice('refuse', 'withhold', 'report')
+
+export const SETTINGS: { readonly [P in SettingPath]: SettingRow<SettingAt<P>> } = {
+  dataDir: {
+    comment: 'Directory of the database, keyring, authority and admin token; relative to the working directory.',
+    default: './data',
+    kind: path,
+  },
+  database: {
+    comment: 'sqlite (a file in dataDir), or postgres://user@host:5432/name.',
+    default: 'sqlite',
+    kind: text(parseDatabase),
+  },
+  'proxy.listen': {
+    comment: 'Address of the proxy, for sandboxes. 0.0.0.0:8080 is every IPv4 address of the machine.',
+    default: '127.0.0.1:8080',
+    kind: listen,
+  },
+  'proxy.identity': {
+    comment: 'required: every connection names its sandbox and token. sandbox:NAME: all are that one (loopback only).',
+    default: 'required',
+    kind: text(parseIdentity, { examples: ['required', 'sandbox:NAME'] }),
+  },
+  'proxy.intercept': {
+    comment: 'all: end TLS for every host. needed: only for hosts that some mounted secret of the sandbox allows.',
+    default: 'all',
+    kind: choice('all', 'needed'),
+  },
+  'proxy.passthrough': {
+    comment: 'Hosts whose TLS is never ended, such as pinned ones: audited, but no value is ever released to them.',
+    default: [],
+    kind: list(hostPattern),
+  },
+  'proxy.http2': {
+    comment: 'Offer HTTP/2 to sandboxes and upstreams, each negotiated apart.',
+    default: true,
+    kind: trueOrFalse,
+  },
+  'api.listen': {
+    comment: 'Address of the API and console. It speaks plain HTTP: beyond loopback, put TLS in front of it.',
+    default: '127.0.0.1:8081',
+    kind: listen,
+  },
+  'egress.default': {
+    comment: 'What happens to a request that no rule names: allow or deny.',
+    default: 'allow',
+    kind: choice('allow', 'deny'),
+  },
+  'egress.rules': {
+    comment: 'Each { allow: HOST } or { deny: HOST }, where wanted with ports, methods, paths. Deny always wins.',
+    default: [],
+    kind: list(egressRule),
+  },
+  'egress.ports': {
+    comment: 'Ports that may be connected to.',
+    default: [80, 443],
+    kind: list(port, { whyNotEmpty: 'nothing could be reached' }),
+  },
+  'egress.privateAddresses': {
+    comment:
+      'Ranges of private addresses that may be dialled, such as 10.1.0.0/16; cloud metadata is never among them.',
+    default: [],
+    kind: list(text(parseCidr, { examples: ['10.0.0.0/8', 'fd00::/8'] })),
+  },
+  'upstream.extraCa': {
+    comment: 'PEM file of further authorities to trust upstream, beside the public ones.',
+    default: null,
+    kind: orNull(path),
+  },
+  'upstream.resolve': {
+    comment: 'Name to address, instead of DNS: { api.internal: 10.1.2.3 }. Such an address is vetted like any other.',
+    default: {},
+    kind: mapOf(parseHostName, text(parseIpAddress)),
+  },
+  'upstream.proxy': {
+    comment: 'Proxy to go out through: http://host:port or socks5://host:port, with user:password@ where needed.',
+    default: null,
+    kind: orNull(text(parseUpstreamProxy)),
+  },
+  'upstream.connectTimeout': {
+    comment: 'How long connecting to an upstream may take, TLS included.',
+    default: '10s',
+    kind: duration,
+  },
+  'upstream.headersTimeout': {
+    comment: 'How long an upstream may take to begin its answer.',
+    default: '300s',
+    kind: duration,
+  },
+  'upstream.idleTimeout': {
+    comment: 'How long an upstream may be silent within its answer.',
+    default: '300s',
+    kind: duration,
+  },
+  'secrets.requireHosts': {
+    comment: 'Refuse to create a secret without hosts.',
+    default: false,
+    kind: trueOrFalse,
+  },
+  'secrets.placements': {
+    comment: 'Where a secret that says nothing else may be put.',
+    default: ['credential-headers'],
+    kind: list(placement, { whyNotEmpty: 'no secret could be released' }),
+  },
+  'secrets.onDenied': {
+    comment: 'A placeholder that may not be swapped, in headers, query or path: refuse (403), withhold or report.',
+    default: 'refuse',
+    kind: denied,
+  },
+  'secrets.inBody': {
+    comment: 'The same in a body, where agents often put their whole environment.',
+    default: 'report',
+    kind: denied,
+  },
+  'secrets.masking': {
+    comment:
+      'required: a released value that comes back in the response becomes the placeholder again. off: it does not.',
+    default: 'required',
+    kind: choice('required', 'off'),
+  },
+  'audit.durability': {
+    comment: 'An audit event survives a power loss (full), or only a killed process (process, faster).',
+    default: 'full',
+    kind: choice('full', 'process'),
+  },
+  'audit.sinks': {
+    comment: 'Where events are copied as JSON lines: stdout, file:PATH, or none. The truth is in the database.',
+    default: ['stdout'],
+    kind: onlyNone(list(text(parseSink), { whyNotEmpty: '"none" says so' })),
+  },
+  'keyring.source': {
+    comment: 'Where the key that seals values comes from: file (in dataDir), or env:NAME.',
+    default: 'file',
+    kind: text(parseKeyringSource, { examples: ['file', 'env:NAME'] }),
+  },
+  'log.level': {
+    comment: 'The least important line that the operator log shows.',
+    default: 'info',
+    kind: choice('debug', 'info', 'warn', 'error'),
+  },
+  'limits.connections': {
+    comment: 'Open connections to the proxy, of all sandboxes together.',
+    default: 10_000,
+    kind: wholeNumber(1, 1_000_000),
+  },
+  'limits.tunnelsPerSandbox': {
+    comment: 'Open tunnels of one sandbox.',
+    default: 1000,
+    kind: wholeNumber(1, 1_000_000),
+  },
+  'limits.newLeavesPerSecond': {
+    comment: 'Certificates issued for new hosts, per second and sandbox.',
+    default: 20,
+    kind: wholeNumber(1, 10_000),
+  },
+  'limits.headerBytes': {
+    comment: 'Size of a request head.',
+    default: '64KiB',
+    kind: byteSize(1024, 1024 ** 2),
+  },
+  'limits.headersTimeout': {
+    comment: 'How long a sandbox may take to send a request head.',
+    default: '10s',
+    kind: duration,
+  },
+  'limits.handshakeTimeout': {
+    comment: 'How long a sandbox may take for its TLS handshake.',
+    default: '5s',
+    kind: duration,
+  },
+  'limits.idleTimeout': {
+    comment: 'How long a connection or tunnel may be silent.',
+    default: '300s',
+    kind: duration,
+  },
+  'limits.bodyBytes': {
+    comment: 'Size of a body that is rewritten; one that is only passed on has no limit.',
+    default: '16MiB',
+    kind: byteSize(1024, 1024 ** 3),
+  },
+}
+
+export const SETTING_PATHS = Object.freeze(Object.keys(SETTINGS) as SettingPath[])
+
+/** `proxy.listen` -> `COATCHECK_PROXY_LISTEN`. */
+export function variableOf(path: SettingPath): string {
+  return `COATCHECK_${path.replaceAll('.', '_').toUpperCase()}`
+}
