@@ -1,0 +1,242 @@
+/**
+ * The audit log: an append resolves when its events are durable, and only then. Whatever waits while one transaction
+ * is being written goes into the next one, so thirty appends cost one fsync.
+ *
+ * When writing fails, everything that waits is refused with `audit_unavailable`, at once and without a retry (callers
+ * release nothing then), `healthy` turns false, and a probe every second finds out when writing is possible again. A
+ * refusal that changed nothing (disk full, lock held) goes on with the same chain. After an I/O error or the death of
+ * the writer thread nobody knows what reached the disk: a new thread starts a new chain.
+ */
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import type { AuditEvent } from '../core/audit-event.ts'
+import { CoatcheckError } from '../core/errors.ts'
+import { uuidv7 } from '../core/id.ts'
+import type { AuditAppender, Clock, Log } from '../core/ports.ts'
+import { CHECKPOINT_FILE } from './checkpoint.ts'
+import { openSigningKey } from './signing-key.ts'
+import type { AuditSink } from './sinks.ts'
+import type { WriterReply, WriterThreadData } from './writer.ts'
+import { WriterThread } from './writer-thread.ts'
+
+export interface AuditLogOptions {
+  /** SQLite file with the audit tables. */
+  readonly databaseFile: string
+  /** Where the signing key and the second copy of the checkpoints live. */
+  readonly dataDir: string
+  /** `full`: survives power loss; `process`: survives a killed process. */
+  readonly durability: 'full' | 'process'
+  readonly sinks: readonly AuditSink[]
+  readonly clock: Clock
+  readonly log: Log
+  /** Default 5 s. */
+  readonly busyTimeoutMs?: number
+  /** Default every 1,000 events or 10 s. */
+  readonly checkpointEvery?: { readonly events: number; readonly ms: number }
+}
+
+/** Events that will share one transaction. */
+interface Group {
+  events: string
+  count: number
+  readonly done: PromiseWithResolvers<void>
+}
+
+/** About 1 s of the highest load: waiting longer helps nobody. */
+const MAX_WAITING_EVENTS = 50_000
+const MAX_WAITING_CHARACTERS = 64 * 1024 * 1024
+const MAX_EVENT_CHARACTERS = 16 * 1024
+const MAX_TEXT = 4096
+const TICK_MS = 1000
+
+const turnEnd = promisify(setImmediate)
+
+export class AuditLog implements AuditAppender {
+  /** Transactions written, and events in them. */
+  readonly written = { commits: 0, events: 0 }
+  readonly #options: AuditLogOptions
+  readonly #threadData: Omit<WriterThreadData, 'writer'>
+  readonly #every: { readonly events: number; readonly ms: number }
+  readonly #timer: NodeJS.Timeout
+  #thread: WriterThread
+  #waiting = newGroup()
+  #running: Promise<void> = Promise.resolve()
+  #busy = false
+  #healthy = true
+  #closed = false
+  #sinceCheckpoint = 0
+  #checkpointAt = performance.now()
+
+  private constructor(options: AuditLogOptions, threadData: Omit<WriterThreadData, 'writer'>, thread: WriterThread) {
+    this.#options = options
+    this.#threadData = threadData
+    this.#thread = thread
+    this.#every = options.checkpointEvery ?? { events: 1000, ms: 10_000 }
+    this.#timer = setInterval(() => this.#tick(), Math.min(TICK_MS, this.#every.ms)).unref()
+  }
+
+  /** Throws `keyring_unusable` for the signing key, `database_unusable` when the tables cannot be written. */
+  static async open(options: AuditLogOptions): Promise<AuditLog> {
+    const threadData = {
+      databaseFile: options.databaseFile,
+      checkpointFile: join(options.dataDir, CHECKPOINT_FILE),
+      durability: options.durability,
+      busyTimeoutMs: options.busyTimeoutMs ?? 5000,
+      key: await openSigningKey(options.dataDir),
+      ship: options.sinks.length > 0,
+    }
+    try {
+      const thread = await WriterThread.start({ ...threadData, writer: uuidv7(options.clock()) })
+      return new AuditLog(options, threadData, thread)
+    } catch (cause) {
+      throw new CoatcheckError(
+        'database_unusable',
+        'The audit log cannot be opened.',
+        'Check that the database file exists, is writable and was migrated.',
+        { cause },
+      )
+    }
+  }
+
+  /** The chain that is being written: UUIDv7, new at every opening and after every loss. */
+  get writer(): string {
+    return this.#thread.writer
+  }
+
+  /** False while events cannot be made durable. */
+  get healthy(): boolean {
+    return this.#healthy && !this.#closed
+  }
+
+  async append(events: readonly AuditEvent[]): Promise<void> {
+    let lines = ''
+    for (const event of events) lines += `${serialise(event)}\n`
+    if (lines === '') return
+    const group = this.#waiting
+    if (this.#closed || this.#thread.ended) throw unavailable('the log is not open')
+    if (group.count > MAX_WAITING_EVENTS || group.events.length > MAX_WAITING_CHARACTERS) {
+      throw unavailable('too many events wait')
+    }
+    group.events += lines
+    group.count += events.length
+    this.#run()
+    await group.done.promise
+  }
+
+  /** Writes what waits and a last checkpoint, then ends the thread and closes the sinks. Later appends are refused. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    clearInterval(this.#timer)
+    await this.#running
+    const reply = await this.#send('', this.#sinceCheckpoint > 0, true)
+    if (reply.kind === 'refused') this.#options.log.warn({ detail: reply.detail }, 'The last checkpoint is missing.')
+    await this.#thread.terminate()
+    for (const sink of this.#options.sinks) sink.close()
+  }
+
+  /** One loop at a time: it ends, in the same step, when nothing waits. */
+  #run(probe = false): void {
+    if (this.#busy) return
+    this.#busy = true
+    this.#running = this.#work(probe)
+  }
+
+  async #work(probe: boolean): Promise<void> {
+    try {
+      if (this.#thread.ended) await this.#restart()
+      else if (probe) await this.#send('', this.#sinceCheckpoint > 0, false)
+      while (this.#waiting.count > 0) await this.#writeGroup()
+    } finally {
+      this.#busy = false
+    }
+  }
+
+  async #writeGroup(): Promise<void> {
+    // Callers resumed by the last group, and others of this turn of the event loop, come along.
+    await turnEnd()
+    const group = this.#waiting
+    this.#waiting = newGroup()
+    const reply = await this.#send(group.events, this.#checkpointDue(group.count), false, group.count)
+    if (reply.kind === 'written') group.done.resolve()
+    else group.done.reject(unavailable(reply.kind === 'refused' ? reply.detail : 'the writer thread answered amiss'))
+  }
+
+  async #send(events: string, checkpoint: boolean, last: boolean, count = 0): Promise<WriterReply> {
+    const time = new Date(this.#options.clock()).toISOString()
+    const reply = await this.#thread.send({ events, time, checkpoint, last })
+    if (reply.kind === 'written') this.#succeeded(reply, count)
+    if (reply.kind === 'refused') this.#refused(reply.detail)
+    return reply
+  }
+
+  #succeeded(reply: WriterReply & { kind: 'written' }, count: number): void {
+    if (count > 0) {
+      this.written.commits += 1
+      this.written.events += count
+      this.#sinceCheckpoint += count
+    }
+    if (reply.checkpointed) {
+      this.#sinceCheckpoint = 0
+      this.#checkpointAt = performance.now()
+    }
+    if (reply.checkpointFailure !== null) {
+      this.#options.log.warn({ detail: reply.checkpointFailure }, 'The second copy of a checkpoint was not written.')
+    }
+    if (!this.#healthy) this.#options.log.info({ writer: this.writer }, 'The audit log can be written again.')
+    this.#healthy = true
+    if (reply.lines !== '') this.#ship(reply.lines)
+  }
+
+  #refused(detail: string): void {
+    if (this.#healthy) this.#options.log.error({ detail, writer: this.writer }, 'The audit log cannot be written.')
+    this.#healthy = false
+  }
+
+  #checkpointDue(coming: number): boolean {
+    const events = this.#sinceCheckpoint + coming
+    return events >= this.#every.events || (events > 0 && performance.now() - this.#checkpointAt >= this.#every.ms)
+  }
+
+  #tick(): void {
+    if (this.#thread.ended || !this.#healthy || this.#checkpointDue(0)) this.#run(true)
+  }
+
+  /** A new thread, a new chain. The old one ends without a last checkpoint, as after a crash. */
+  async #restart(): Promise<void> {
+    try {
+      this.#thread = await WriterThread.start({ ...this.#threadData, writer: uuidv7(this.#options.clock()) })
+      this.#sinceCheckpoint = 0
+      await this.#send('', false, false)
+    } catch (error) {
+      this.#refused(error instanceof Error ? error.message : String(error))
+    }
+  }
+
+  #ship(lines: string): void {
+    for (const sink of this.#options.sinks) sink.write(lines)
+  }
+}
+
+function newGroup(): Group {
+  return { events: '', count: 0, done: Promise.withResolvers<void>() }
+}
+
+/** A request can make a text of its headers' size: long ones are cut, in events that are long at all. */
+function serialise(event: AuditEvent): string {
+  const text = JSON.stringify(event)
+  return text.length <= MAX_EVENT_CHARACTERS ? text : JSON.stringify(event, cutText)
+}
+
+function cutText(_name: string, value: unknown): unknown {
+  return typeof value === 'string' && value.length > MAX_TEXT ? `${value.slice(0, MAX_TEXT)}…` : value
+}
+
+function unavailable(detail: string): CoatcheckError {
+  return new CoatcheckError(
+    'audit_unavailable',
+    'The audit log cannot be written, so nothing was released.',
+    'Look at the free space and the state of the database; coatcheck goes on by itself once writing works.',
+    { cause: new Error(detail) },
+  )
+}

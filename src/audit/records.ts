@@ -1,0 +1,144 @@
+/**
+ * Reads the audit log for people: a principal sees its own workspace's events, newest first, and `system` also those
+ * of no workspace (callers that were never identified).
+ *
+ * The log is read a page of rows at a time with pauses between, so that no question, however rare its answers, holds
+ * up an exchange. The cursor is the place of the last row shown; rows only ever come after it.
+ */
+import type { SQLInputValue, StatementSync } from 'node:sqlite'
+import { DatabaseSync } from 'node:sqlite'
+import { promisify } from 'node:util'
+import type { StoredAuditEvent } from '../core/audit-event.ts'
+import { CoatcheckError } from '../core/errors.ts'
+import type { AuditFilter, AuditReader, Page, PageRequest, Principal, VerifyReport } from '../core/ports.ts'
+import { verifyAudit } from './verify.ts'
+
+/** Rows looked at between two pauses. */
+const SPAN = 1000
+const pause = promisify(setImmediate)
+
+export class AuditRecords implements AuditReader {
+  readonly #place: { readonly databaseFile: string; readonly dataDir: string }
+  readonly #db: DatabaseSync
+
+  /** Throws `database_unusable`. */
+  constructor(place: { readonly databaseFile: string; readonly dataDir: string }) {
+    this.#place = place
+    try {
+      this.#db = new DatabaseSync(place.databaseFile, { readOnly: true, timeout: 5000 })
+    } catch (cause) {
+      throw new CoatcheckError('database_unusable', 'The audit log cannot be read.', 'Check the database file.', {
+        cause,
+      })
+    }
+  }
+
+  async list(principal: Principal, request: PageRequest & AuditFilter): Promise<Page<StoredAuditEvent>> {
+    const { where, parameters } = conditionOf(principal, request)
+    const select = this.#db.prepare(
+      `SELECT rowid, body, hash FROM audit_events
+       WHERE rowid < :below AND rowid >= :from AND ${where} ORDER BY rowid DESC LIMIT :limit`,
+    )
+    const found = await collect(select, parameters, this.#start(request.cursor), request.limit + 1)
+    const shown = found.slice(0, request.limit)
+    const last = shown.at(-1)
+    return {
+      items: shown.map(({ body, hash }) => ({ ...(JSON.parse(body) as StoredAuditEvent), hash })),
+      nextCursor: found.length > shown.length && last !== undefined ? cursorOf(last.rowid) : null,
+    }
+  }
+
+  verify(): Promise<VerifyReport> {
+    return verifyAudit(this.#place)
+  }
+
+  close(): void {
+    this.#db.close()
+  }
+
+  #start(cursor: string | null): number {
+    if (cursor !== null) return rowidOf(cursor)
+    const row = this.#db.prepare('SELECT max(rowid) AS last FROM audit_events').get()
+    return Number(row?.['last'] ?? 0) + 1
+  }
+}
+
+interface Found {
+  readonly rowid: number
+  readonly body: string
+  readonly hash: string
+}
+
+async function collect(
+  select: StatementSync,
+  parameters: Record<string, SQLInputValue>,
+  start: number,
+  limit: number,
+): Promise<Found[]> {
+  const found: Found[] = []
+  for (let below = start; below > 1 && found.length < limit; below -= SPAN) {
+    const rows = select.all({ ...parameters, below, from: below - SPAN, limit: limit - found.length })
+    for (const row of rows) {
+      found.push({ rowid: Number(row['rowid']), body: String(row['body']), hash: String(row['hash']) })
+    }
+    await pause()
+  }
+  return found
+}
+
+/** Conditions on an event; each filter is by id or by name. */
+const CONDITIONS = {
+  sandbox: `(sandbox = :sandbox
+    OR sandbox IN (SELECT id FROM sandboxes WHERE name = :sandbox AND workspace_id = :workspace)
+    OR ${target('sandbox')})`,
+  secret: `(${target('secret')} OR EXISTS (SELECT 1 FROM json_each(body, '$.secrets')
+    WHERE json_extract(value, '$.id') = :secret OR json_extract(value, '$.name') = :secret))`,
+  host: 'host = :host',
+  decision: 'decision = :decision',
+  since: 'time >= :since',
+} as const
+
+/** A change of that very thing. */
+function target(kind: 'sandbox' | 'secret'): string {
+  return `(json_extract(body, '$.target.kind') = '${kind}'
+    AND :${kind} IN (json_extract(body, '$.target.id'), json_extract(body, '$.target.name')))`
+}
+
+function conditionOf(
+  principal: Principal,
+  filter: AuditFilter,
+): { where: string; parameters: Record<string, SQLInputValue> } {
+  const conditions: string[] = [
+    principal.kind === 'system' ? '(workspace = :workspace OR workspace IS NULL)' : 'workspace = :workspace',
+  ]
+  const parameters: Record<string, SQLInputValue> = { workspace: principal.workspaceId }
+  for (const name of ['sandbox', 'secret', 'host', 'decision', 'since'] as const) {
+    const wanted = filter[name]
+    if (wanted === undefined) continue
+    conditions.push(CONDITIONS[name])
+    parameters[name] = name === 'since' ? timeOf(wanted) : wanted
+  }
+  // A body that is no JSON was tampered with: verification names it, a list passes over it.
+  return { where: `CASE WHEN json_valid(body) THEN ${conditions.join(' AND ')} ELSE 0 END`, parameters }
+}
+
+/** As events spell it, so that text compares as time does. */
+function timeOf(since: string): string {
+  const time = new Date(since)
+  if (Number.isNaN(time.getTime())) throw invalid(`"since" is no ISO 8601 time.`)
+  return time.toISOString()
+}
+
+function cursorOf(rowid: number): string {
+  return Buffer.from(`r${rowid}`).toString('base64url')
+}
+
+function rowidOf(cursor: string): number {
+  const text = Buffer.from(cursor, 'base64url').toString('latin1')
+  if (!/^r\d{1,15}$/.test(text)) throw invalid('The cursor is not one of ours.')
+  return Number(text.slice(1))
+}
+
+function invalid(message: string): CoatcheckError {
+  return new CoatcheckError('invalid_input', message, 'Use a value as the API printed it.')
+}

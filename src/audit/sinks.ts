@@ -1,0 +1,113 @@
+/**
+ * Where durable events are shipped to, as JSON lines. The database is the truth: a sink that fails, fills or blocks
+ * loses lines, counts them and says so once; it never delays or fails an exchange.
+ */
+import pino from 'pino'
+import { CoatcheckError } from '../core/errors.ts'
+import type { Log } from '../core/ports.ts'
+import type { Scrubber } from '../core/scrub.ts'
+import { escapeUnprintable } from '../core/scrub.ts'
+
+export interface AuditSink {
+  /** As configured: `stdout`, `file:PATH`. */
+  readonly name: string
+  /** Blocks of lines that were lost. */
+  readonly lost: number
+  /** One or more lines, each ended by a newline. Never throws. */
+  write(lines: string): void
+  close(): void
+}
+
+/** Waiting for a slow reader of standard output; beyond it lines are lost. */
+const MAX_WAITING_BYTES = 16 * 1024 * 1024
+
+/** Opens `stdout` or `file:PATH`; `none` is undefined. Throws `config_invalid` for anything else or a file that cannot be opened. */
+export function openSink(spec: string, { scrub, log }: { scrub: Scrubber; log: Log }): AuditSink | undefined {
+  if (spec === 'none') return undefined
+  if (spec === 'stdout') return new LineSink(spec, 1, scrub, log)
+  if (spec.startsWith('file:') && spec.length > 'file:'.length) return new LineSink(spec, spec.slice(5), scrub, log)
+  throw new CoatcheckError(
+    'config_invalid',
+    `"${spec}" is no audit sink.`,
+    'Use stdout, file:/path/to/audit.jsonl or none.',
+  )
+}
+
+type Destination = ReturnType<typeof pino.destination>
+
+class LineSink implements AuditSink {
+  readonly name: string
+  lost = 0
+  readonly #target: number | string
+  readonly #scrub: Scrubber
+  readonly #log: Log
+  #destination: Destination | null
+  #failing = false
+
+  constructor(name: string, target: number | string, scrub: Scrubber, log: Log) {
+    this.name = name
+    this.#target = target
+    this.#scrub = scrub
+    this.#log = log
+    try {
+      this.#destination = this.#open()
+    } catch (cause) {
+      throw new CoatcheckError(
+        'config_invalid',
+        `The audit sink ${name} cannot be opened.`,
+        'Check its path and mode.',
+        {
+          cause,
+        },
+      )
+    }
+  }
+
+  write(lines: string): void {
+    try {
+      // A failure may have left half a line.
+      const torn = this.#destination === null
+      this.#destination ??= this.#open()
+      this.#destination.write(escapeUnprintable(this.#scrub.scrub(torn ? `\n${lines}` : lines)))
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  close(): void {
+    this.#destination?.end()
+    this.#destination = null
+  }
+
+  /** A file does not block for long, a pipe may block for ever: only the file is written before the call returns. */
+  #open(): Destination {
+    const destination = pino.destination({
+      dest: this.#target,
+      sync: typeof this.#target === 'string',
+      append: true,
+      mkdir: true,
+      mode: 0o600,
+      maxLength: MAX_WAITING_BYTES,
+    })
+    destination.on('error', (error: Error) => this.#fail(error, destination))
+    destination.on('drop', () => this.#lose(new Error('its reader is too slow')))
+    destination.on('write', () => {
+      if (this.#failing) this.#log.info({ sink: this.name, lost: this.lost }, 'An audit sink works again.')
+      this.#failing = false
+    })
+    return destination
+  }
+
+  /** Drops the destination with what it holds; the next write opens another. */
+  #fail(error: unknown, destination = this.#destination): void {
+    this.#lose(error)
+    if (destination === this.#destination) this.#destination = null
+    destination?.destroy()
+  }
+
+  #lose(error: unknown): void {
+    this.lost += 1
+    if (!this.#failing) this.#log.error({ sink: this.name, error }, 'An audit sink fails; its lines are lost.')
+    this.#failing = true
+  }
+}
