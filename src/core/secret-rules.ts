@@ -1,0 +1,180 @@
+/**
+ * What secrets, sandboxes and tokens may be called and hold. Each check returns the accepted form or throws
+ * `invalid_input`; no message repeats a value, or a name that was not accepted.
+ */
+import { CoatcheckError } from './errors.ts'
+import { isUuid } from './id.ts'
+import { containsMarker } from './placeholder.ts'
+import type { Placement } from './placement.ts'
+import type { SecretType, SecretValue } from './secret.ts'
+import { checkHeaderSafe } from './substitution.ts'
+
+export const MAX_NAME_LENGTH = 256
+export const MAX_VALUE_BYTES = 65_536
+/** Shorter values are not masked in responses: they would be found where they are not meant. */
+export const MIN_MASKED_BYTES = 16
+const MAX_DESCRIPTION_LENGTH = 2_000
+const MAX_LABELS = 64
+const MAX_PLACEMENTS = 50
+const MAX_MOUNTS = 256
+
+const NAME = /^[A-Za-z0-9_.-]+(?:\/[A-Za-z0-9_.-]+)*$/
+const DOT_SEGMENT = /(?:^|\/)\.{1,2}(?:\/|$)/
+const SANDBOX_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
+const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/
+const LABEL_KEY = /^[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,251}[A-Za-z0-9])?$/
+const LABEL_VALUE = /^[^\p{C}\p{Zl}\p{Zp}]{0,256}$/u
+// oxlint-disable-next-line no-control-regex -- every control character but tab and line feed
+const CONTROL = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/
+const INSTANT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:\d{2})$/
+
+/** Whether the end of such a value may be shown. */
+const TYPES: Readonly<Record<SecretType, { readonly hint: boolean }>> = {
+  generic: { hint: true },
+  password: { hint: true },
+  api_key: { hint: true },
+  env: { hint: true },
+  private_key: { hint: false },
+  certificate: { hint: false },
+  ssh_key: { hint: false },
+  file: { hint: false },
+  note: { hint: false },
+  env_bundle: { hint: false },
+}
+
+export function checkSecretName(name: string): string {
+  const hint = 'Use 1 to 256 of A-Z a-z 0-9 . _ - and / between segments, such as stripe or prod/openai.'
+  if (name.length > MAX_NAME_LENGTH || !NAME.test(name)) throw invalid('The name of the secret is not allowed.', hint)
+  if (DOT_SEGMENT.test(name)) throw invalid('The name of the secret has a segment "." or "..".', hint)
+  return notAnId(name)
+}
+
+export function checkSandboxName(name: string): string {
+  if (SANDBOX_NAME.test(name)) return notAnId(name)
+  throw invalid(
+    'The name of the sandbox is not allowed.',
+    'Use 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit.',
+  )
+}
+
+export function checkTokenName(name: string): string {
+  if (SANDBOX_NAME.test(name)) return notAnId(name)
+  throw invalid(
+    'The name of the token is not allowed.',
+    'Use 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit.',
+  )
+}
+
+/** Names and ids are looked up by the same parameter, so a name never looks like an id. */
+function notAnId(name: string): string {
+  if (!isUuid(name.toLowerCase())) return name
+  throw invalid('The name has the form of an id.', 'Choose a name that is not a UUID.')
+}
+
+/** Environment variable name -> secret name or id, as `[env, secret]` pairs. */
+export function checkMounts(mounts: Readonly<Record<string, string>>): readonly (readonly [string, string])[] {
+  const entries = Object.entries(mounts)
+  if (entries.length > MAX_MOUNTS) throw invalid(`There are ${entries.length} mounts.`, `Mount at most ${MAX_MOUNTS}.`)
+  for (const [env] of entries) checkEnvName(env)
+  return entries
+}
+
+export function checkEnvName(name: string): string {
+  if (ENV_NAME.test(name)) return name
+  throw invalid(
+    'The name of an environment variable is not allowed.',
+    'Use 1 to 128 of A-Z a-z 0-9 _ and do not begin with a digit.',
+  )
+}
+
+export function checkType(type: string): SecretType {
+  if (Object.hasOwn(TYPES, type)) return type as SecretType
+  throw invalid('There is no such type of secret.', `Types are: ${Object.keys(TYPES).join(', ')}.`)
+}
+
+export function checkDescription(text: string | null): string | null {
+  if (text === null || (text.length <= MAX_DESCRIPTION_LENGTH && !CONTROL.test(text))) return text
+  throw invalid(
+    'The description is not allowed.',
+    `Use up to ${MAX_DESCRIPTION_LENGTH} characters without control characters.`,
+  )
+}
+
+export function checkLabels(labels: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const entries = Object.entries(labels)
+  if (entries.length > MAX_LABELS) throw invalid(`There are ${entries.length} labels.`, `Use at most ${MAX_LABELS}.`)
+  for (const [key, value] of entries) {
+    if (LABEL_KEY.test(key) && LABEL_VALUE.test(value)) continue
+    throw invalid(
+      'A label is not allowed.',
+      'Keys are 1 to 253 of A-Z a-z 0-9 . _ / - and begin and end with a letter or digit; values are up to 256 printable characters.',
+    )
+  }
+  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)))
+}
+
+/** The instant in its stored form (UTC, milliseconds). `now` in milliseconds since the epoch. */
+export function checkExpiry(text: string | null, now: number): string | null {
+  if (text === null) return null
+  const time = INSTANT.test(text) ? Date.parse(text) : Number.NaN
+  if (Number.isNaN(time)) {
+    throw invalid(
+      'The expiry is not a point in time.',
+      'Write it as ISO 8601 with a zone, such as 2030-01-31T12:00:00Z.',
+    )
+  }
+  if (time <= now) throw invalid('The expiry is in the past.', 'Choose a later one, or null for none.')
+  return new Date(time).toISOString()
+}
+
+export function checkPlacementCount(count: number): void {
+  if (count >= 1 && count <= MAX_PLACEMENTS) return
+  throw invalid(`There are ${count} placements.`, `Name 1 to ${MAX_PLACEMENTS}, or leave them out for the default.`)
+}
+
+/** A value that can be placed where its placements say, and never be taken for a placeholder. */
+export function checkValue(value: SecretValue, placements: readonly Placement[]): void {
+  if (value.byteLength < 1 || value.byteLength > MAX_VALUE_BYTES) {
+    throw invalid(`The value has ${value.byteLength} bytes.`, `Use 1 to ${MAX_VALUE_BYTES} bytes.`)
+  }
+  if (containsMarker(value.reveal())) {
+    throw invalid('The value contains the marker of a placeholder.', 'Store the real value, not a placeholder.')
+  }
+  if (!placements.some((placement) => placement.kind === 'credential-headers' || placement.kind === 'header')) return
+  const safety = checkHeaderSafe(value)
+  if (safety.ok) return
+  throw invalid(
+    `The value cannot be put into a header: ${safety.why}.`,
+    'Remove what a header cannot carry (often a line break at the end), or choose placements that are not headers.',
+  )
+}
+
+/** What the person who wrote this value or these hosts should know. */
+export function secretWarnings(value: SecretValue | null, hosts: readonly string[] | null): string[] {
+  const warnings: string[] = []
+  if (value !== null && value.byteLength < MIN_MASKED_BYTES) {
+    warnings.push(`The value is shorter than ${MIN_MASKED_BYTES} bytes, so it is not masked in responses.`)
+  }
+  if (hosts === null) warnings.push('The secret has no hosts, so it may go to any host.')
+  return warnings
+}
+
+/** The last four characters, for people to tell values apart; null when showing them would say too much. */
+export function hintOf(value: SecretValue, type: SecretType): string | null {
+  if (!TYPES[type].hint) return null
+  const bytes = value.reveal()
+  const end = bytes.subarray(-4)
+  if (end.some((byte) => byte < 0x21 || byte > 0x7e)) return null
+  return countCodePoints(bytes) < 12 ? null : `••••${end.toString('latin1')}`
+}
+
+/** Of UTF-8: every byte that does not continue a character begins one. */
+function countCodePoints(bytes: Uint8Array): number {
+  let count = 0
+  for (const byte of bytes) if ((byte & 0xc0) !== 0x80) count++
+  return count
+}
+
+function invalid(message: string, hint: string): CoatcheckError {
+  return new CoatcheckError('invalid_input', message, hint)
+}

@@ -1,0 +1,152 @@
+/** Rows of sandboxes and their mounts: found within one workspace only, and shown without anything of the token. */
+import type { Kysely, Transaction } from 'kysely'
+import { CoatcheckError } from '../core/errors.ts'
+import { isUuid } from '../core/id.ts'
+import type { Principal } from '../core/ports.ts'
+import type { Sandbox } from '../core/sandbox.ts'
+import { checkMounts } from '../core/secret-rules.ts'
+import { alreadyThere, type Change, changedMeanwhile, notFound } from './change.ts'
+import type { MountRow, SandboxRow, Schema } from './schema.ts'
+
+/** A mount with what it shows: environment variable, secret, placeholder. */
+export interface ShownMount {
+  readonly sandbox_id: string
+  readonly env_name: string
+  readonly secret_id: string
+  readonly name: string
+  readonly placeholder: string
+}
+
+/** The live sandbox of the principal's workspace; `not_found` otherwise. */
+export async function findSandbox(db: Kysely<Schema>, principal: Principal, idOrName: string): Promise<SandboxRow> {
+  const row = await db
+    .selectFrom('sandboxes')
+    .selectAll()
+    .where('workspace_id', '=', principal.workspaceId)
+    .where('deleted_at', 'is', null)
+    .where(isUuid(idOrName) ? 'id' : 'name', '=', idOrName)
+    .executeTakeFirst()
+  if (row === undefined) throw notFound('sandbox')
+  return row
+}
+
+/** The mounts of these sandboxes, in the order of the environment variables' names. */
+export async function findMounts(db: Kysely<Schema>, sandboxIds: readonly string[]): Promise<readonly ShownMount[]> {
+  if (sandboxIds.length === 0) return []
+  return await db
+    .selectFrom('mounts')
+    .innerJoin('secrets', 'secrets.id', 'mounts.secret_id')
+    .select(['mounts.sandbox_id', 'env_name', 'secret_id', 'secrets.name', 'secrets.placeholder'])
+    .where('mounts.sandbox_id', 'in', sandboxIds)
+    .orderBy('env_name')
+    .execute()
+}
+
+/** Looks up each mounted secret, by name or id, in the principal's workspace; `invalid_input` names those that are not there. */
+export async function resolveMounts(
+  db: Kysely<Schema>,
+  principal: Principal,
+  sandboxId: string,
+  mounts: Readonly<Record<string, string>>,
+): Promise<readonly ShownMount[]> {
+  const entries = checkMounts(mounts)
+  if (entries.length === 0) return []
+  const wanted = [...new Set(entries.map(([, secret]) => secret))]
+  const rows = await db
+    .selectFrom('secrets')
+    .select(['id', 'name', 'placeholder'])
+    .where('scope_id', '=', principal.workspaceId)
+    .where('deleted_at', 'is', null)
+    .where((eb) => eb.or([eb('name_key', 'in', wanted), eb('id', 'in', wanted)]))
+    .execute()
+  const known = new Map(rows.flatMap((row) => [[row.name, row] as const, [row.id, row] as const]))
+  const missing = entries.filter(([, secret]) => !known.has(secret))
+  if (missing.length > 0) throw unknownSecrets(missing)
+  return entries.flatMap(([env_name, secret]) => {
+    const row = known.get(secret)
+    if (row === undefined) return []
+    return [{ sandbox_id: sandboxId, env_name, secret_id: row.id, name: row.name, placeholder: row.placeholder }]
+  })
+}
+
+/** Replaces every mount of the sandbox. */
+export async function writeMounts(
+  trx: Kysely<Schema>,
+  sandboxId: string,
+  mounts: readonly ShownMount[],
+): Promise<void> {
+  await trx.deleteFrom('mounts').where('sandbox_id', '=', sandboxId).execute()
+  const rows = mounts.map(({ sandbox_id, env_name, secret_id }): MountRow => ({ sandbox_id, env_name, secret_id }))
+  if (rows.length > 0) await trx.insertInto('mounts').values(rows).execute()
+}
+
+export function showSandbox(row: SandboxRow, mounts: readonly ShownMount[]): Sandbox {
+  const own = mounts.filter((mount) => mount.sandbox_id === row.id)
+  return {
+    id: row.id,
+    workspaceId: row.workspace_id,
+    name: row.name,
+    mounts: Object.fromEntries(own.map((mount) => [mount.env_name, mount.name])),
+    env: Object.fromEntries(own.map((mount) => [mount.env_name, mount.placeholder])),
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  }
+}
+
+/** How the log names it. */
+export function sandboxTarget(row: SandboxRow) {
+  return { kind: 'sandbox', id: row.id, name: row.name }
+}
+
+/** Throws `conflict` when a live sandbox of the same workspace has the name. */
+export async function refuseTakenSandbox(db: Kysely<Schema>, row: SandboxRow): Promise<void> {
+  const taken = await db
+    .selectFrom('sandboxes')
+    .select('id')
+    .where('workspace_id', '=', row.workspace_id)
+    .where('name', '=', row.name)
+    .where('deleted_at', 'is', null)
+    .executeTakeFirst()
+  if (taken !== undefined) throw alreadyThere(sandboxTarget(row))
+}
+
+/** The change that writes `row` over `old`, which must be as it was read, and then does what `then` does. */
+export function replacement<T>(
+  action: string,
+  fields: readonly string[],
+  old: SandboxRow,
+  row: SandboxRow,
+  then: (trx: Transaction<Schema>) => Promise<T>,
+): Change<T> {
+  const { id, workspace_id, ...columns } = row
+  return {
+    action,
+    target: sandboxTarget(old),
+    fields,
+    apply: async (trx) => {
+      const { numUpdatedRows } = await trx
+        .updateTable('sandboxes')
+        .set(columns)
+        .where('id', '=', id)
+        .where('workspace_id', '=', workspace_id)
+        .where('deleted_at', 'is', null)
+        .where('token_version', '=', old.token_version)
+        .where('updated_at', '=', old.updated_at)
+        .executeTakeFirst()
+      if (numUpdatedRows !== 1n) throw changedMeanwhile('sandbox')
+      return await then(trx)
+    },
+  }
+}
+
+function unknownSecrets(missing: readonly (readonly [string, string])[]): CoatcheckError {
+  // A name that could not be a secret's is not repeated: it may be a value that was put there by mistake.
+  const named = missing.map(([env, secret]) =>
+    /^[A-Za-z0-9_./-]{1,64}$/.test(secret) ? `${secret} (for ${env})` : `the one for ${env}`,
+  )
+  return new CoatcheckError(
+    'invalid_input',
+    `There is no such secret in this workspace: ${named.join(', ')}.`,
+    'Create the secret first, or mount one that is there.',
+  )
+}

@@ -1,0 +1,96 @@
+/** A whole vault on a real database in a temporary directory, with a log that remembers and a clock that is set. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { AuditEvent, ChangeEvent } from '../../src/core/audit-event.ts'
+import { uuidv7 } from '../../src/core/id.ts'
+import type { AuditAppender, Principal } from '../../src/core/ports.ts'
+import { type Database, openDatabase } from '../../src/vault/database.ts'
+import { openKeyring } from '../../src/vault/keyring.ts'
+import { Sandboxes } from '../../src/vault/sandboxes.ts'
+import { Sealer } from '../../src/vault/seal.ts'
+import { MountedSecrets } from '../../src/vault/secret-reader.ts'
+import { type SecretPolicy, Secrets } from '../../src/vault/secrets.ts'
+import { Tokens } from '../../src/vault/tokens.ts'
+
+export class RememberedLog implements AuditAppender {
+  readonly events: AuditEvent[] = []
+  refusal: Error | null = null
+
+  async append(events: readonly AuditEvent[]): Promise<void> {
+    if (this.refusal !== null) throw this.refusal
+    this.events.push(...events)
+  }
+
+  get actions(): readonly string[] {
+    return this.events.map((event) => (event as ChangeEvent).action)
+  }
+}
+
+export class SetClock {
+  now = Date.parse('2030-01-01T00:00:00.000Z')
+  readonly read = (): number => this.now
+}
+
+const POLICY: SecretPolicy = { requireHosts: false, defaultPlacements: ['credential-headers'] }
+
+export async function temporaryDirectory(): Promise<string> {
+  return await mkdtemp(join(tmpdir(), 'coatcheck-vault-'))
+}
+
+export async function openVault(options: { dir?: string; policy?: Partial<SecretPolicy>; clock?: SetClock } = {}) {
+  const dir = options.dir ?? join(await temporaryDirectory(), 'data')
+  const clock = options.clock ?? new SetClock()
+  const audit = new RememberedLog()
+  const database = await openDatabase({ url: 'sqlite', dataDir: dir, clock: clock.read })
+  const keyring = await openKeyring({ dir, source: 'file', database, clock: clock.read })
+  const sealer = new Sealer(keyring)
+  const parts = { database, sealer, audit, clock: clock.read }
+  const tokens = new Tokens(parts)
+  return {
+    ...parts,
+    dir,
+    clock,
+    keyring,
+    tokens,
+    secrets: new Secrets({ ...parts, policy: { ...POLICY, ...options.policy } }),
+    sandboxes: new Sandboxes(parts),
+    reader: new MountedSecrets(parts),
+    owner: tokens.systemPrincipal(),
+    file: join(dir, 'coatcheck.db'),
+    async close(): Promise<void> {
+      await database.close()
+    },
+    async remove(): Promise<void> {
+      await database.close()
+      await rm(dir, { recursive: true, force: true })
+    },
+  }
+}
+
+export type Vault = Awaited<ReturnType<typeof openVault>>
+
+/** A second workspace beside the default one, and somebody in it. */
+export async function foreignPrincipal(database: Database): Promise<Principal> {
+  const id = uuidv7(Date.now())
+  await database.transaction(async (trx) => {
+    const { parent_id } = await trx
+      .selectFrom('scopes')
+      .select('parent_id')
+      .where('id', '=', database.defaultWorkspaceId)
+      .executeTakeFirstOrThrow()
+    await trx
+      .insertInto('scopes')
+      .values({
+        id,
+        kind: 'workspace',
+        parent_id,
+        external_key: null,
+        name: `other-${id}`,
+        created_at: new Date().toISOString(),
+        deleted_at: null,
+      })
+      .execute()
+  })
+  return { kind: 'user', id: 'stranger', name: 'stranger', workspaceId: id }
+}
