@@ -50,6 +50,10 @@ interface Draft {
 
 type Flat = Map<SettingPath, unknown>
 
+const GROUPS: readonly string[] = [
+  ...new Set(SETTING_PATHS.filter((path) => path.includes('.')).map((path) => path.replace(/\..*/, ''))),
+]
+
 const DEFAULT_FILE = 'coatcheck.yaml'
 
 const OVERRIDE: Source = { kind: 'override', name: 'override' }
@@ -101,22 +105,27 @@ function contentOf(draft: Draft, file: string, source: Source, mustExist: boolea
 }
 
 function addGroups(draft: Draft, tree: TreeMap, source: Source): void {
-  const groups = new Set(SETTING_PATHS.filter((path) => path.includes('.')).map((path) => path.split('.')[0] as string))
   for (const [key, { line, value }] of tree.entries) {
-    if (!groups.has(key)) addSetting(draft, key, { tree: value, source }, line)
+    if (!GROUPS.includes(key)) addSetting(draft, key, { tree: value, source }, line)
     else if (value.kind === 'map') {
       for (const [name, entry] of value.entries) {
         addSetting(draft, `${key}.${name}`, { tree: entry.value, source }, entry.line)
       }
     } else if (!isNothing(value)) {
-      add(draft, source, line, `${key} is a group of settings, not one`, `Write "${key}:" and its settings below it`)
+      add(
+        draft,
+        source,
+        line,
+        `${key} is a group of settings, not a value`,
+        `Write "${key}:" and its settings below it`,
+      )
     }
   }
 }
 
 function addSetting(draft: Draft, path: string, given: Given, line: number): void {
   if (isSettingPath(path)) draft.given.set(path, [...(draft.given.get(path) ?? []), given])
-  else add(draft, given.source, line, `${path} is not a setting`, instead(path, SETTING_PATHS))
+  else add(draft, given.source, line, `${path} is not a setting`, instead(path, [...SETTING_PATHS, ...GROUPS]))
 }
 
 function addVariables(draft: Draft, env: LoadOptions['env']): void {

@@ -61,29 +61,23 @@ const PLAIN_KEY = /^[\x20-\x7e]{1,253}$/
 
 const SPECIAL_KEYS = new Set(['__proto__', 'constructor', 'prototype'])
 
+const CLOSE = 'Close what was opened on or above this line'
+const RUN_TOGETHER: Problem = {
+  what: 'two keys run together: two colons on one line, or a line that is indented too far',
+  fix: 'Indent the keys of one map alike, and put a value with a colon in quotes',
+}
+
 const SYNTAX: Partial<Record<YAMLError['code'], Problem>> = {
-  BAD_INDENT: {
-    what: 'the indentation does not fit the lines above',
-    fix: 'Indent with the same spaces as its siblings',
-  },
+  BAD_INDENT: { what: 'the indentation is wrong, or a bracket above is open', fix: `Indent siblings alike. ${CLOSE}` },
   TAB_AS_INDENT: { what: 'a tab is used for indentation', fix: 'Indent with spaces' },
   BAD_SCALAR_START: { what: 'the value starts with a reserved character', fix: 'Put the value in quotes' },
   BAD_DQ_ESCAPE: {
     what: 'the text has an unknown backslash escape',
     fix: 'Use single quotes, or double the backslash',
   },
-  MISSING_CHAR: {
-    what: 'a quote, bracket, colon or comma is missing',
-    fix: 'Close what was opened on or above this line',
-  },
-  BLOCK_AS_IMPLICIT_KEY: {
-    what: 'there are two colons on one line',
-    fix: 'Put the value in quotes, or on lines of its own',
-  },
-  MULTILINE_IMPLICIT_KEY: {
-    what: 'a key runs over several lines',
-    fix: 'Write "key: value", with a space after the colon',
-  },
+  MISSING_CHAR: { what: 'a quote, bracket, colon or comma is missing', fix: CLOSE },
+  BLOCK_AS_IMPLICIT_KEY: RUN_TOGETHER,
+  MULTILINE_IMPLICIT_KEY: RUN_TOGETHER,
 }
 
 const NOT_YAML: Problem = { what: 'this is not valid YAML', fix: 'Compare with config/coatcheck.yaml' }

@@ -2,11 +2,12 @@
 import type { EgressRule } from './core/egress.ts'
 import { compileEgress } from './core/egress.ts'
 import { asCoatcheckError } from './core/errors.ts'
+import { readHostPattern } from './core/host-pattern.ts'
 import type { Problem, Tree, TreeMap } from './settings-document.ts'
 import type { JsonSchema, Kind, Report } from './settings-kinds.ts'
 import { list, notA, text, wholeNumber } from './settings-kinds.ts'
 
-const host = text((given) => given, { examples: ['api.example.com', '*.example.com', '*'] })
+const host = text(parseRuleHost, { examples: ['api.example.com', '*.example.com', '*'] })
 
 const NARROWING = {
   ports: list(wholeNumber(1, 65_535)),
@@ -41,6 +42,11 @@ export const egressRule: Kind<EgressRule> = {
     const problem = ruleMistake(rule, 'deny')
     return problem ? report(tree.line, path, problem) : Object.freeze(rule)
   },
+}
+
+function parseRuleHost(given: string): string {
+  if (given !== '*') readHostPattern(given)
+  return given
 }
 
 /** What core/egress.ts has against this rule under this default, or undefined. */

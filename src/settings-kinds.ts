@@ -71,8 +71,8 @@ export function wholeNumber(least: number, most: number): Kind<number> {
     read(tree, path, report) {
       const value = tree.kind === 'scalar' ? tree.value : null
       if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return value
-      const fix = `Write a whole number from ${least} to ${most}`
-      return report(tree.line, path, { what: `${describe(tree)} is out of range or no whole number`, fix })
+      const what = `${describe(tree)} is not a whole number from ${least} to ${most}`
+      return report(tree.line, path, { what, fix: `Write one, without quotes` })
     },
   }
 }

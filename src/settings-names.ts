@@ -28,7 +28,7 @@ export function nearest(name: string, known: readonly string[]): string | undefi
 function unlikeness(name: string, candidate: string): number {
   const whole = editDistance(bare(name), bare(candidate))
   const last = editDistance(bare(lastWord(name)), bare(lastWord(candidate)))
-  return Math.min(whole, last + 1)
+  return Math.min(whole, last + (lastWord(name) === name ? 1 : 2))
 }
 
 function lastWord(name: string): string {

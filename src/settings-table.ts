@@ -116,7 +116,7 @@ export const SETTINGS: { readonly [P in SettingPath]: SettingRow<SettingAt<P>> }
     kind: mapOf(parseHostName, text(parseIpAddress)),
   },
   'upstream.proxy': {
-    comment: 'Proxy to go out through: http://host:port or socks5://host:port, with user:password@ where needed.',
+    comment: 'Proxy to go out through: http://host:port, https://… or socks5://…, with user:password@ where needed.',
     default: null,
     kind: orNull(text(parseUpstreamProxy)),
   },

@@ -59,13 +59,15 @@ export function parseDatabase(given: string): string {
   return known ? given : refuse('this is no database', 'Write sqlite or postgres://user@host:5432/name')
 }
 
-/** `http://[user:password@]host:port` or `socks5://[user:password@]host:port`. */
+/** `http://[user:password@]host:port`, or the same with `https` or `socks5`. */
 export function parseUpstreamProxy(given: string): string {
-  const fix = 'Write it as http://host:port or socks5://host:port, with user:password@ before the host where needed'
+  const fix = 'Write it as http://host:port, https://… or socks5://…, with user:password@ before the host where needed'
   const url = URL.canParse(given) && !hasControl(given) ? new URL(given) : undefined
   if (!url || url.hostname === '') return refuse('this is not the URL of a proxy', fix)
-  if (!['http:', 'socks5:'].includes(url.protocol)) refuse(`${url.protocol}// is not spoken to a proxy`, fix)
+  if (!['http:', 'https:', 'socks5:'].includes(url.protocol)) refuse(`${url.protocol}// is not spoken to a proxy`, fix)
   if (!/:\d+\/?$/.test(given)) refuse('the URL does not end in a port', fix)
+  if (!isPercentEncoded(`${url.username}:${url.password}`))
+    refuse('the user or password has a stray %', 'Write % as %25')
   if (!['', '/'].includes(url.pathname) || /[?#]/.test(given)) refuse('the URL has a path, a query or a fragment', fix)
   return given
 }
@@ -83,7 +85,8 @@ export function onlyNone(sinks: Kind<readonly string[]>): Kind<readonly string[]
     ...sinks,
     read(tree, path, report) {
       const read = sinks.read(tree, path, report)
-      if (!read?.includes('none') || read.length === 1) return read
+      const items = tree.kind === 'list' ? tree.items : []
+      if (items.length < 2 || !items.some((item) => item.kind === 'scalar' && item.value === 'none')) return read
       return report(tree.line, path, { what: 'none stands beside other sinks', fix: 'Remove none, or the others' })
     },
   }
@@ -133,6 +136,10 @@ function orUndefined<T>(read: () => T): T | undefined {
   } catch {
     return undefined
   }
+}
+
+function isPercentEncoded(given: string): boolean {
+  return orUndefined(() => decodeURIComponent(given)) !== undefined
 }
 
 function hasControl(given: string): boolean {
