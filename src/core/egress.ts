@@ -3,9 +3,9 @@
  *
  * A deny rule refuses where host, ports, methods and paths all match; a part left out matches everything. An allow rule opens
  * a host when the default is deny, and its ports in either case; it never narrows anything and never outweighs a deny.
- * Paths are compared without their query, as sent and percent-decoded: a deny rule refuses when either matches, with or
- * without a trailing slash; an allow rule needs both. Where path rules stand, a path that servers read in different ways is
- * refused. Paths are compared with case (RFC 3986 section 6.2.2.1): deny every spelling that a server takes.
+ * Paths are compared without their query: a deny rule refuses when the path matches as sent or percent-decoded, with or
+ * without a trailing slash; an allow rule takes only its own spelling. Where path rules stand, a path that servers read in
+ * different ways is refused. Paths are compared with case (RFC 3986 section 6.2.2.1): deny every spelling that a server takes.
  */
 import { CoatcheckError } from './errors.ts'
 import type { CanonicalHost } from './host.ts'
@@ -111,8 +111,8 @@ function matchesOne(pattern: string, prefix: boolean, path: string): boolean {
 
 function matchesPath(pattern: PathPattern, path: string, action: 'allow' | 'deny'): boolean {
   const { prefix, raw, decoded } = pattern
+  if (action === 'allow') return matchesOne(raw, prefix, path)
   const plain = percentDecode(path)
-  if (action === 'allow') return matchesOne(raw, prefix, path) && matchesOne(decoded, prefix, plain)
   const slashless = plain.length > 1 && plain.endsWith('/') ? plain.slice(0, -1) : plain
   return [path, plain, slashless, `${slashless}/`].some(
     (reading) => matchesOne(raw, prefix, reading) || matchesOne(decoded, prefix, reading),

@@ -112,6 +112,14 @@ test('an index gives exact values first, then the longest suffix first', () => {
   expect(index.matching('evil')).toEqual([])
 })
 
+test('A25 an index matches literals exactly, never by the text after a dot', () => {
+  const index = new HostIndex<string>()
+  for (const pattern of ['*.0.1', '*.1', '127.0.0.1']) index.add(pattern, pattern)
+  expect(index.matching('127.0.0.1')).toEqual(['127.0.0.1'])
+  expect(index.matching('10.0.0.1')).toEqual([])
+  expect(index.matching('::ffff:10.0.0.1')).toEqual([])
+})
+
 describe('properties', () => {
   const label = fc.constantFrom('a', 'b', 'wild', 'evilwild', 'x-y', '_z', 'test', 'com', '1')
   const name = fc.array(label, { minLength: 1, maxLength: 5 }).map((labels) => labels.join('.'))
