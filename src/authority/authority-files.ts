@@ -47,26 +47,25 @@ export async function publishPair(dir: string, pair: AuthorityPair): Promise<voi
   const suffix = `.${randomBytes(8).toString('hex')}${STAGED}`
   const stagedKey = join(dir, KEY_FILE + suffix)
   const stagedCertificate = join(dir, CERTIFICATE_FILE + suffix)
-  try {
+  await writing(dir, async () => {
     await mkdir(dir, { recursive: true, mode: 0o700 })
-    await writeDurably(stagedCertificate, pair.certificatePem, 0o600)
-    await writeDurably(stagedKey, pair.keyPem, 0o600)
-    await syncDirectory(dir)
-    if (await linkIfAbsent(stagedKey, join(dir, KEY_FILE))) {
+    try {
+      await writeDurably(stagedCertificate, pair.certificatePem, 0o600)
+      await writeDurably(stagedKey, pair.keyPem, 0o600)
       await syncDirectory(dir)
-      await linkIfAbsent(stagedCertificate, join(dir, CERTIFICATE_FILE))
+      if (await linkIfAbsent(stagedKey, join(dir, KEY_FILE))) {
+        await syncDirectory(dir)
+        await linkIfAbsent(stagedCertificate, join(dir, CERTIFICATE_FILE))
+      }
+    } catch (error) {
+      // A key that has its name still needs its certificate, for the next start to finish.
+      await rm(stagedKey, { force: true })
+      throw error
     }
-  } catch (error) {
-    throw unusable(
-      `The authority cannot be written to ${dir} (${codeOf(error)}).`,
-      'The data directory must be on a local file system with hard links, writable by this user, with space left.',
-      error,
-    )
-  } finally {
     await rm(stagedKey, { force: true })
     await rm(stagedCertificate, { force: true })
-  }
-  await syncDirectory(dir)
+    await syncDirectory(dir)
+  })
 }
 
 /** Removes what a process killed while publishing left behind; a copy of a key must not outlive the key. */
@@ -98,12 +97,13 @@ export function codeOf(error: unknown): string {
 }
 
 async function finishPublication(dir: string, keyPem: string): Promise<string> {
-  const staged = await stagedCertificateFor(dir, keyPem)
   const path = join(dir, CERTIFICATE_FILE)
-  if (staged !== undefined) {
+  await writing(dir, async () => {
+    const staged = await stagedCertificateFor(dir, keyPem)
+    if (staged === undefined) return
     await linkIfAbsent(staged, path)
     await syncDirectory(dir)
-  }
+  })
   const certificatePem = await readText(path, 'public')
   if (certificatePem === undefined) {
     throw unusable(`${KEY_FILE} is there but ${CERTIFICATE_FILE} is missing.`, RESTORE)
@@ -146,6 +146,19 @@ async function readText(path: string, kind: 'private' | 'public'): Promise<strin
     throw unusable(
       `${path} cannot be read (${codeOf(error)}).`,
       'Make it readable by the user that runs coatcheck.',
+      error,
+    )
+  }
+}
+
+async function writing(dir: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work()
+  } catch (error) {
+    if (error instanceof CoatcheckError) throw error
+    throw unusable(
+      `The authority cannot be written to ${dir} (${codeOf(error)}).`,
+      'The data directory must be on a local file system with hard links, writable by this user, with space left.',
       error,
     )
   }
