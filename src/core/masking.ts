@@ -6,6 +6,7 @@
  * an upstream that returns a value in a form unknown to encoded-forms.ts is not stopped.
  */
 import { encodedForms } from './encoded-forms.ts'
+import type { SecretValue } from './secret.ts'
 import type { Needle } from './streaming-replace.ts'
 import { NeedleSet, StreamingReplacer } from './streaming-replace.ts'
 import type { Release } from './substitution.ts'
@@ -49,6 +50,26 @@ export class Masker {
   /** For one body; a masked body may have another length, so its Content-Length does not hold. */
   body(): BodyMasker {
     return new StreamingReplacer(this.#needles)
+  }
+}
+
+/**
+ * Keeps the Masker of a value as long as the value itself, so that a busy secret is prepared once and not per exchange.
+ * A new version is another SecretValue, so no stale one can be found.
+ */
+export class MaskerCache {
+  readonly #single = new WeakMap<SecretValue, { readonly placeholder: string; readonly masker: Masker }>()
+
+  /** The Masker of these releases. */
+  of(releases: readonly Release[]): Masker {
+    const [release] = releases
+    if (release === undefined || releases.length > 1) return new Masker(releases)
+    const { placeholder } = release.secret
+    const kept = this.#single.get(release.value)
+    if (kept !== undefined && kept.placeholder === placeholder) return kept.masker
+    const masker = new Masker(releases)
+    this.#single.set(release.value, { placeholder, masker })
+    return masker
   }
 }
 
