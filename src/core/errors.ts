@@ -13,6 +13,7 @@ export type ErrorCode =
   | 'bad_request'
   | 'invalid_host'
   | 'authority_mismatch'
+  | 'misdirected'
   | 'sni_mismatch'
   | 'method_not_allowed'
   | 'version_not_supported'

@@ -1,0 +1,148 @@
+/**
+ * Everything behind one data directory, opened and checked in order: database, keyring, audit log, authority, stores.
+ * The server and the commands that work without a server open the same.
+ */
+import { mkdir } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import tls from 'node:tls'
+import type { ApiDeps } from './api/dependencies.ts'
+import { AuditLog } from './audit/audit-log.ts'
+import { AuditRecords } from './audit/records.ts'
+import { openSink } from './audit/sinks.ts'
+import { Authority } from './authority/authority.ts'
+import { writeTrustFiles } from './authority/trust-files.ts'
+import { trustBundle } from './authority/trust-store.ts'
+import type { ClientTrust } from './core/client-environment.ts'
+import type { Clock, Log, SecretReader } from './core/ports.ts'
+import type { Scrubber } from './core/scrub.ts'
+import type { Settings } from './settings.ts'
+import { type Database, openDatabase } from './vault/database.ts'
+import { openKeyring } from './vault/keyring.ts'
+import { Sandboxes } from './vault/sandboxes.ts'
+import { Sealer } from './vault/seal.ts'
+import { MountedSecrets } from './vault/secret-reader.ts'
+import { Secrets } from './vault/secrets.ts'
+import { Tokens } from './vault/tokens.ts'
+
+export interface OpenOptions {
+  readonly settings: Settings
+  readonly log: Log
+  readonly scrub: Scrubber
+  readonly clock: Clock
+  /** Where the public certificate is exported for people; null = nowhere. */
+  readonly exportDir: string | null
+  /** False: no audit lines on standard output, which belongs to the command. */
+  readonly ship: boolean
+}
+
+export class DataDirectory {
+  readonly path: string
+  readonly database: Database
+  readonly audit: AuditLog
+  readonly records: AuditRecords
+  readonly authority: Authority
+  readonly trust: Required<ClientTrust>
+  readonly secrets: Secrets
+  readonly sandboxes: Sandboxes
+  readonly tokens: Tokens
+  readonly mounted: SecretReader
+  readonly adminToken: { readonly path: string; readonly created: boolean }
+
+  private constructor(parts: Omit<DataDirectory, 'close' | 'apiDeps'>) {
+    this.path = parts.path
+    this.database = parts.database
+    this.audit = parts.audit
+    this.records = parts.records
+    this.authority = parts.authority
+    this.trust = parts.trust
+    this.secrets = parts.secrets
+    this.sandboxes = parts.sandboxes
+    this.tokens = parts.tokens
+    this.mounted = parts.mounted
+    this.adminToken = parts.adminToken
+  }
+
+  /** Throws `database_unusable`, `keyring_unusable`, `authority_unusable`; nothing found there is then changed. */
+  static async open(options: OpenOptions): Promise<DataDirectory> {
+    const { settings, log, clock } = options
+    const path = resolve(settings.dataDir)
+    await mkdir(path, { recursive: true, mode: 0o700 })
+    const database = await openDatabase({
+      url: settings.database,
+      dataDir: path,
+      clock,
+      durability: settings.audit.durability,
+    })
+    const keyring = await openKeyring({ dir: path, source: settings.keyring.source, database, clock })
+    const audit = await openAudit(options, path, database.file)
+    const authority = await Authority.open({ dir: path, exportDir: options.exportDir, clock })
+    for (const warning of authority.warnings) log.warn({}, warning)
+    const sealer = new Sealer(keyring)
+    const stores = { database, audit, clock }
+    const policy = { requireHosts: settings.secrets.requireHosts, defaultPlacements: settings.secrets.placements }
+    const tokens = new Tokens(stores)
+    return new DataDirectory({
+      path,
+      database,
+      audit,
+      records: new AuditRecords({ databaseFile: database.file, dataDir: path }),
+      authority,
+      trust: await writeTrustFiles(join(path, 'trust'), authority.certificatePem, systemRoots()),
+      secrets: new Secrets({ ...stores, sealer, policy }),
+      sandboxes: new Sandboxes(stores),
+      tokens,
+      mounted: watched(new MountedSecrets({ database, sealer, clock }), options.scrub),
+      adminToken: await tokens.ensureAdminToken(path),
+    })
+  }
+
+  /** What the API serves of this directory. */
+  apiDeps(server: Pick<ApiDeps, 'proxyUrl' | 'ready' | 'log' | 'allowedHosts'>): ApiDeps {
+    const { certificatePem, fingerprint, notAfter } = this.authority
+    return {
+      secrets: this.secrets,
+      sandboxes: this.sandboxes,
+      tokens: this.tokens,
+      audit: this.records,
+      authority: {
+        certificatePem,
+        fingerprint,
+        notAfter,
+        bundlePem: () => trustBundle(certificatePem, systemRoots()),
+      },
+      trust: this.trust,
+      ...server,
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.audit.close()
+    await this.database.close()
+  }
+}
+
+async function openAudit(options: OpenOptions, dataDir: string, databaseFile: string): Promise<AuditLog> {
+  const { settings, log, clock, scrub } = options
+  const specs = options.ship ? settings.audit.sinks : settings.audit.sinks.filter((spec) => spec !== 'stdout')
+  const sinks = specs.map((spec) => openSink(spec, { scrub, log })).filter((sink) => sink !== undefined)
+  return await AuditLog.open({ databaseFile, dataDir, durability: settings.audit.durability, sinks, clock, log })
+}
+
+/** The roots a client has without us: the system's, and Node's own where the system has none. */
+function systemRoots(): string {
+  const system = tls.getCACertificates('system')
+  return (system.length > 0 ? system : tls.getCACertificates('bundled')).join('\n')
+}
+
+/** Every value that is opened is known to the scrubber before it can reach a line. */
+function watched(reader: SecretReader, scrub: Scrubber): SecretReader {
+  return {
+    find: (sandbox, token) => reader.find(sandbox, token),
+    anyMountedAllows: (sandbox, host) => reader.anyMountedAllows(sandbox, host),
+    open: async (secret) => {
+      const value = await reader.open(secret)
+      scrub.watch(value)
+      return value
+    },
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * The HTTP/1.1 server that reads what sandboxes send, outside tunnels and inside them: Node's strict parser (llhttp
+ * refuses every framing trick), turned into exchanges. It decides nothing.
+ */
+import http, { type IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { CoatcheckError } from '../core/errors.ts'
+import { uuidv7 } from '../core/id.ts'
+import type { Clock } from '../core/ports.ts'
+import { H1Sink } from './h1-sink.ts'
+import type { ExchangeRequest, UpgradeSocket } from './message.ts'
+import { rejectionBytes } from './rejection.ts'
+import { isWebSocketHandshake } from './upgrade.ts'
+
+/** What a parsed request is before it is known whose it is. */
+export type ParsedRequest = Omit<ExchangeRequest, 'sandbox' | 'tunnel'>
+
+export type OnRequest = (request: ParsedRequest, sink: H1Sink, socket: Socket) => void
+
+export interface H1Limits {
+  readonly headerBytes: number
+  readonly headersTimeoutMs: number
+  readonly idleTimeoutMs: number
+}
+
+/** @param onRequest called for every request but CONNECT; it must not throw. */
+export function createH1Server(limits: H1Limits, clock: Clock, onRequest: OnRequest): http.Server {
+  const server = http.createServer({
+    maxHeaderSize: limits.headerBytes,
+    headersTimeout: limits.headersTimeoutMs,
+    requestTimeout: 0,
+    keepAliveTimeout: limits.idleTimeoutMs,
+    connectionsCheckingInterval: Math.min(5_000, limits.headersTimeoutMs),
+    requireHostHeader: false,
+    insecureHTTPParser: false,
+    optimizeEmptyRequests: true,
+    noDelay: true,
+    shouldUpgradeCallback: (request) => isHandshake(request),
+  })
+  const take = (message: IncomingMessage, sink: H1Sink, extra: { expects?: boolean; upgrade?: UpgradeSocket }) => {
+    onRequest(parsed(message, clock, extra.expects ?? false, extra.upgrade ?? null), sink, message.socket)
+  }
+  server.on('request', (message, response) => take(message, new H1Sink(response), {}))
+  server.on('checkContinue', (message, response) => take(message, new H1Sink(response), { expects: true }))
+  server.on('checkExpectation', (_message, response) => response.writeHead(417).end())
+  server.on('upgrade', (message, socket, head) => {
+    take(message, new H1Sink(responseOn(message, socket as Socket)), { upgrade: { socket, head } })
+  })
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+    if (socket.writable) socket.end(rejectionBytes(parseFailure(error), uuidv7(clock())))
+    else socket.destroy()
+  })
+  return server
+}
+
+function isHandshake(message: IncomingMessage): boolean {
+  try {
+    return isWebSocketHandshake(message.method ?? '', message.rawHeaders)
+  } catch {
+    return false
+  }
+}
+
+/** A response for a handshake that is refused: Node hands out none once a request upgrades. */
+function responseOn(message: IncomingMessage, socket: Socket): ServerResponse {
+  const response = new ServerResponse(message)
+  response.shouldKeepAlive = false
+  response.assignSocket(socket)
+  response.once('finish', () => socket.end())
+  socket.on('error', () => socket.destroy())
+  return response
+}
+
+function parsed(
+  message: IncomingMessage,
+  clock: Clock,
+  expectsContinue: boolean,
+  upgrade: UpgradeSocket | null,
+): ParsedRequest {
+  return {
+    id: uuidv7(clock()),
+    httpVersion: message.httpVersion,
+    method: message.method ?? '',
+    target: message.url ?? '',
+    headers: message.rawHeaders,
+    body: upgrade === null && hasBody(message.rawHeaders) ? message : null,
+    expectsContinue,
+    upgrade,
+  }
+}
+
+/** RFC 9112 6.3: a request has a body when it says how it is framed. */
+function hasBody(headers: readonly string[]): boolean {
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] as string
+    if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') return true
+    if (name.length === 14 && name.toLowerCase() === 'content-length' && headers[i + 1] !== '0') return true
+  }
+  return false
+}
+
+function parseFailure(error: NodeJS.ErrnoException): CoatcheckError {
+  if (error.code === 'HPE_HEADER_OVERFLOW') {
+    return new CoatcheckError(
+      'headers_too_large',
+      'The request head is too large.',
+      'Send fewer or shorter fields; limits.headerBytes sets the bound.',
+      { cause: error },
+    )
+  }
+  return new CoatcheckError('bad_request', 'The request is not valid HTTP/1.1.', 'Send a request as RFC 9112 says.', {
+    cause: error,
+  })
+}

@@ -1,0 +1,81 @@
+/** A response over HTTP/1.1, on Node's ServerResponse: raw fields out, in order and case, with back-pressure. */
+import type { ServerResponse } from 'node:http'
+import type { ResponseSink } from './message.ts'
+
+export class H1Sink implements ResponseSink {
+  readonly #response: ServerResponse
+  #bytes = 0
+  #gone = false
+  #switched = false
+  #onGone: (() => void) | null = null
+
+  constructor(response: ServerResponse) {
+    this.#response = response
+    response.sendDate = false
+    response.on('close', this.#onClose)
+  }
+
+  get headSent(): boolean {
+    return this.#response.headersSent || this.#switched
+  }
+
+  get status(): number | null {
+    if (this.#switched) return 101
+    return this.#response.headersSent ? this.#response.statusCode : null
+  }
+
+  /** After a switch of protocols, what was written to the socket. */
+  get bytes(): number {
+    return this.#switched ? (this.#response.req.socket.bytesWritten ?? 0) : this.#bytes
+  }
+
+  get gone(): boolean {
+    return this.#gone
+  }
+
+  onGone(callback: () => void): void {
+    this.#onGone = callback
+  }
+
+  informational(status: number, headers: readonly string[]): void {
+    if (status === 100) this.#response.writeContinue()
+    else this.#response.writeInformation(status, [...headers])
+  }
+
+  switching(headers: readonly string[]): readonly string[] {
+    this.#switched = true
+    this.#response.detachSocket(this.#response.req.socket)
+    return headers
+  }
+
+  head(status: number, reason: string, headers: readonly string[]): void {
+    this.#response.writeHead(status, reason, headers as string[])
+  }
+
+  write(chunk: Buffer): boolean {
+    this.#bytes += chunk.length
+    return this.#response.write(chunk)
+  }
+
+  onDrain(callback: () => void): void {
+    this.#response.once('drain', callback)
+  }
+
+  end(trailers: readonly string[]): void {
+    for (let i = 0; i < trailers.length; i += 2) {
+      this.#response.addTrailers([[trailers[i] as string, trailers[i + 1] as string]])
+    }
+    this.#response.end()
+  }
+
+  abort(): void {
+    if (this.#switched) this.#response.req.socket.destroy()
+    else this.#response.destroy()
+  }
+
+  readonly #onClose = (): void => {
+    if (this.#response.writableFinished || this.#switched) return
+    this.#gone = true
+    this.#onGone?.()
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * Which header fields end here and which go on.
+ *
+ * Rules: hop-by-hop fields (RFC 9110 7.6.1) never cross; what `Connection` nominates is removed before anything is put
+ * into the request, and a field that carries policy or a credential may not be nominated at all; `Proxy-Authorization`
+ * never leaves; order, case and duplicates of everything else are kept.
+ */
+import { CoatcheckError } from '../core/errors.ts'
+import { isCredentialHeader } from '../core/placement.ts'
+
+const HOP_BY_HOP = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-authentication-info',
+  'proxy-connection',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+  'http2-settings',
+])
+
+/** Names `Connection` may list without harm: they are connection options, not fields. */
+const CONNECTION_OPTIONS = new Set([...HOP_BY_HOP, 'close', 'trailer'])
+
+/** End-to-end fields whose removal would change what the request means. */
+const NEVER_NOMINATED = new Set([
+  'host',
+  'content-length',
+  'content-type',
+  'content-encoding',
+  'cookie',
+  'via',
+  'expect',
+])
+
+/** The value of the only field of that (lower-case) name; undefined when absent; throws when there are several. */
+export function single(headers: readonly string[], name: string): string | undefined {
+  let found: string | undefined
+  for (let i = 0; i < headers.length; i += 2) {
+    if ((headers[i] as string).toLowerCase() !== name) continue
+    if (found !== undefined) {
+      throw new CoatcheckError('bad_request', `The request has two ${name} fields.`, `Send ${name} once.`)
+    }
+    found = headers[i + 1]
+  }
+  return found
+}
+
+/** Values of all fields of that (lower-case) name, in order. */
+export function every(headers: readonly string[], name: string): readonly string[] {
+  const values: string[] = []
+  for (let i = 0; i < headers.length; i += 2) {
+    if ((headers[i] as string).toLowerCase() === name) values.push(headers[i + 1] as string)
+  }
+  return values
+}
+
+function nominated(connection: string, into: Set<string> | null): Set<string> | null {
+  let names = into
+  for (const part of connection.split(',')) {
+    const name = part.trim().toLowerCase()
+    if (name === '' || CONNECTION_OPTIONS.has(name)) continue
+    if (NEVER_NOMINATED.has(name) || isCredentialHeader(name)) {
+      throw new CoatcheckError(
+        'bad_request',
+        `The Connection field nominates ${name}, which belongs to the request itself.`,
+        'Remove it from the Connection field.',
+      )
+    }
+    names = (names ?? new Set<string>()).add(name)
+  }
+  return names
+}
+
+function isConnection(name: string): boolean {
+  return name.length === 10 && name.toLowerCase() === 'connection'
+}
+
+/**
+ * The request's fields that go on. `Expect` is answered here, so it ends here; `Trailer` too, because request trailers
+ * are dropped (they could smuggle what was never decided on). Host is written in canonical form, in its place.
+ */
+export function requestFields(headers: readonly string[], host: string): string[] {
+  let names: Set<string> | null = null
+  for (let i = 0; i < headers.length; i += 2) {
+    if (isConnection(headers[i] as string)) names = nominated(headers[i + 1] as string, names)
+  }
+  const kept: string[] = []
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = (headers[i] as string).toLowerCase()
+    if (HOP_BY_HOP.has(name) || name === 'expect' || name === 'trailer' || names?.has(name)) continue
+    kept.push(headers[i] as string, name === 'host' ? host : (headers[i + 1] as string))
+  }
+  return kept
+}
+
+/** The response's fields that go on. `Alt-Svc` ends here, so that no client leaves the proxy by another protocol. */
+export function responseFields(headers: readonly string[]): string[] {
+  let names: Set<string> | null = null
+  for (let i = 0; i < headers.length; i += 2) {
+    if (!isConnection(headers[i] as string)) continue
+    for (const part of (headers[i + 1] as string).split(',')) {
+      const name = part.trim().toLowerCase()
+      if (name !== '' && !CONNECTION_OPTIONS.has(name) && !NEVER_NOMINATED.has(name)) {
+        names = (names ?? new Set<string>()).add(name)
+      }
+    }
+  }
+  const kept: string[] = []
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = (headers[i] as string).toLowerCase()
+    if (HOP_BY_HOP.has(name) || name === 'alt-svc' || names?.has(name)) continue
+    kept.push(headers[i] as string, headers[i + 1] as string)
+  }
+  return kept
+}
+
+/** Without the named (lower-case) fields. */
+export function without(headers: readonly string[], names: ReadonlySet<string>): string[] {
+  const kept: string[] = []
+  for (let i = 0; i < headers.length; i += 2) {
+    if (names.has((headers[i] as string).toLowerCase())) continue
+    kept.push(headers[i] as string, headers[i + 1] as string)
+  }
+  return kept
+}

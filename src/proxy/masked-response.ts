@@ -1,0 +1,134 @@
+/**
+ * The response of an exchange that released a value: the value is turned back into the placeholder in the reason, the
+ * fields, the trailers and the streamed body. What cannot be inspected is refused, not passed.
+ */
+import { CoatcheckError } from '../core/errors.ts'
+import { type BodyMasker, inspectable, type Masker } from '../core/masking.ts'
+import { without } from './headers.ts'
+import type { ResponseSink } from './message.ts'
+
+/** A response with a Content-Length up to this is completed first, so that it keeps a (corrected) Content-Length. */
+const COMPLETE_FIRST_BYTES = 64 * 1024
+
+const UNMASKABLE_REQUEST = new Set(['accept-encoding', 'range', 'if-range', 'a-im'])
+/** Digests of the unmasked bytes say nothing true about the masked ones. */
+const DIGESTS = new Set(['content-length', 'content-md5', 'digest', 'content-digest', 'repr-digest'])
+
+/** Asks for a response that can be inspected: identity coding and the whole of it. */
+export function askInspectable(fields: readonly string[]): string[] {
+  return [...without(fields, UNMASKABLE_REQUEST), 'accept-encoding', 'identity']
+}
+
+function contentLength(headers: readonly string[]): number | null {
+  for (let i = 0; i < headers.length; i += 2) {
+    if ((headers[i] as string).toLowerCase() === 'content-length') return Number(headers[i + 1])
+  }
+  return null
+}
+
+interface HeldHead {
+  readonly status: number
+  readonly reason: string
+  readonly headers: readonly string[]
+}
+
+export class MaskedSink implements ResponseSink {
+  readonly #sink: ResponseSink
+  readonly #masker: Masker
+  readonly #method: string
+  readonly #body: BodyMasker
+  #held: HeldHead | null = null
+  #chunks: Buffer[] = []
+
+  constructor(sink: ResponseSink, masker: Masker, method: string) {
+    this.#sink = sink
+    this.#masker = masker
+    this.#method = method
+    this.#body = masker.body()
+  }
+
+  get headSent(): boolean {
+    return this.#sink.headSent
+  }
+
+  get gone(): boolean {
+    return this.#sink.gone
+  }
+
+  onGone(callback: () => void): void {
+    this.#sink.onGone(callback)
+  }
+
+  get status(): number | null {
+    return this.#sink.status
+  }
+
+  get bytes(): number {
+    return this.#sink.bytes
+  }
+
+  informational(status: number, headers: readonly string[]): void {
+    this.#sink.informational(status, this.#masker.maskHeaders(headers))
+  }
+
+  switching(headers: readonly string[]): readonly string[] {
+    return this.#sink.switching(this.#masker.maskHeaders(headers))
+  }
+
+  /** Throws `unmaskable_response`. */
+  head(status: number, reason: string, headers: readonly string[]): void {
+    const verdict = inspectable(status, headers, this.#method)
+    if (!verdict.ok) {
+      throw new CoatcheckError(
+        'unmaskable_response',
+        `The upstream's answer cannot be searched for the value that was released: ${verdict.why}.`,
+        'Ask the upstream for an uncompressed, complete answer, or send this request without a placeholder.',
+      )
+    }
+    const masked = { status, reason: this.#masker.maskText(reason), headers: this.#masker.maskHeaders(headers) }
+    const length = contentLength(headers)
+    if (this.#method === 'HEAD' || status === 304 || length === 0) {
+      this.#sink.head(masked.status, masked.reason, masked.headers)
+    } else if (length !== null && length <= COMPLETE_FIRST_BYTES) {
+      this.#held = masked
+    } else {
+      this.#sink.head(masked.status, masked.reason, without(masked.headers, DIGESTS))
+    }
+  }
+
+  write(chunk: Buffer): boolean {
+    const clean = this.#body.push(chunk)
+    if (clean.length === 0) return true
+    if (this.#held === null) return this.#sink.write(clean)
+    this.#chunks.push(clean)
+    return true
+  }
+
+  onDrain(callback: () => void): void {
+    this.#sink.onDrain(callback)
+  }
+
+  end(trailers: readonly string[]): void {
+    const rest = this.#body.finish()
+    if (this.#held !== null) this.#releaseHeld(this.#held, rest)
+    else if (rest.length > 0) this.#sink.write(rest)
+    this.#sink.end(this.#masker.maskHeaders(trailers))
+  }
+
+  abort(): void {
+    this.#sink.abort()
+  }
+
+  #releaseHeld(head: HeldHead, rest: Buffer): void {
+    const body =
+      this.#chunks.length === 1 && rest.length === 0
+        ? (this.#chunks[0] as Buffer)
+        : Buffer.concat([...this.#chunks, rest])
+    const unchanged = body.length === contentLength(head.headers)
+    const headers = unchanged
+      ? head.headers
+      : [...without(head.headers, DIGESTS), 'content-length', String(body.length)]
+    this.#sink.head(head.status, head.reason, headers)
+    this.#sink.write(body)
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * From placeholders found to values opened: every occurrence is decided on before the first secret is read, and a
+ * refusal names the reason and the fix.
+ */
+import type { AuditedSecret } from '../core/audit-event.ts'
+import { CoatcheckError } from '../core/errors.ts'
+import { formatSpot } from '../core/placement.ts'
+import { decideRelease } from '../core/policy.ts'
+import type { Clock, SecretReader } from '../core/ports.ts'
+import type { SandboxIdentity } from '../core/sandbox.ts'
+import type { MountedSecret } from '../core/secret.ts'
+import { matchesDress, type Occurrence, type Release, type RequestHead } from '../core/substitution.ts'
+import type { Destination } from './message.ts'
+
+/** What `secrets.onDenied` says: refuse the request, or send the placeholder on as it is. */
+export type OnDenied = 'refuse' | 'withhold' | 'report'
+
+/** What is released on one exchange: the occurrences to swap, and the value behind each token. */
+export interface Releases {
+  readonly occurrences: readonly Occurrence[]
+  readonly byToken: ReadonlyMap<string, Release>
+  /** Placeholders left as they were. */
+  readonly withheld: number
+}
+
+export const NOTHING_RELEASED: Releases = { occurrences: [], byToken: new Map(), withheld: 0 }
+
+export interface ReleasePorts {
+  readonly secrets: SecretReader
+  readonly clock: Clock
+  readonly onDenied: OnDenied
+}
+
+/** Throws the refusal's code when a placeholder may not be released here and the settings say refuse. */
+export async function decideReleases(
+  ports: ReleasePorts,
+  sandbox: SandboxIdentity,
+  destination: Destination,
+  head: RequestHead,
+  found: readonly Occurrence[],
+): Promise<Releases> {
+  const allowed: { occurrence: Occurrence; secret: MountedSecret }[] = []
+  const context = { host: destination.host, scheme: destination.scheme, now: ports.clock() }
+  for (const occurrence of found) {
+    const secret = await ports.secrets.find(sandbox, occurrence.token)
+    const whole = secret !== undefined && matchesDress(head, occurrence, secret)
+    const decision = decideRelease(whole ? secret : undefined, occurrence.spot, context)
+    if (decision.allow) allowed.push({ occurrence, secret: decision.secret })
+    else if (ports.onDenied === 'refuse') throw new CoatcheckError(decision.reason, decision.message, decision.hint)
+  }
+  const byToken = new Map<string, Release>()
+  for (const { occurrence, secret } of allowed) {
+    if (byToken.has(occurrence.token)) continue
+    byToken.set(occurrence.token, { secret, value: await ports.secrets.open(secret) })
+  }
+  return { occurrences: allowed.map((each) => each.occurrence), byToken, withheld: found.length - allowed.length }
+}
+
+/** The released secrets as the audit names them, one for each place a value is put. */
+export function auditedSecrets(releases: Releases): readonly AuditedSecret[] {
+  return releases.occurrences.map((occurrence) => {
+    const { secret } = releases.byToken.get(occurrence.token) as Release
+    return { id: secret.id, name: secret.name, version: secret.version, placement: formatSpot(occurrence.spot) }
+  })
+}

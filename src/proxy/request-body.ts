@@ -1,0 +1,79 @@
+/**
+ * A request's body on its way upstream: bytes pass untouched, with back-pressure, while they are counted and scanned
+ * for placeholders. A placeholder in a body is withheld (left as it is) and reported, or refuses the request, as the
+ * settings say; it is never swapped here.
+ */
+import { Readable } from 'node:stream'
+import { CoatcheckError } from '../core/errors.ts'
+import { TokenScanner } from '../core/placeholder.ts'
+
+/** What `secrets.inBody` says about placeholders that may not be in a body. */
+export type InBody = 'refuse' | 'withhold' | 'report'
+
+export class RequestBody extends Readable {
+  readonly #source: Readable
+  readonly #scanner = new TokenScanner()
+  readonly #policy: InBody
+  #bytes = 0
+
+  constructor(source: Readable, policy: InBody) {
+    super({ highWaterMark: 64 * 1024 })
+    this.#source = source
+    this.#policy = policy
+    source.on('data', this.#onData)
+    source.on('end', this.#onEnd)
+    source.on('error', this.#onCut)
+    source.on('close', this.#onClose)
+  }
+
+  /** Bytes received from the sandbox so far. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Placeholders seen so far. */
+  get placeholders(): number {
+    return this.#scanner.count
+  }
+
+  override _read(): void {
+    this.#source.resume()
+  }
+
+  /** An answer that comes before the body is complete leaves the rest to be read away, so that the sandbox gets to read it. */
+  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    this.#source.off('data', this.#onData)
+    this.#source.off('end', this.#onEnd)
+    this.#source.off('close', this.#onClose)
+    this.#source.resume()
+    callback(error)
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.#bytes += chunk.length
+    this.#scanner.push(chunk)
+    if (this.#policy === 'refuse' && this.#scanner.count > 0) {
+      this.destroy(
+        new CoatcheckError(
+          'placement_not_allowed',
+          'The request body holds a placeholder, and this workspace refuses that.',
+          'Remove the placeholder from the body, or set secrets.inBody to report.',
+        ),
+      )
+      return
+    }
+    if (!this.push(chunk)) this.#source.pause()
+  }
+
+  readonly #onEnd = (): void => {
+    this.push(null)
+  }
+
+  readonly #onCut = (): void => {
+    if (!this.destroyed) this.destroy(new Error('the sandbox cut its request body'))
+  }
+
+  readonly #onClose = (): void => {
+    if (!this.#source.readableEnded) this.#onCut()
+  }
+}
