@@ -61,7 +61,7 @@ export function findPlaceholders(head: RequestHead): readonly Occurrence[] {
     // Credentials that decode to a whole token are longer than the token too.
     if (value.length < TOKEN_LENGTH) continue
     if (value.includes(MARKER)) found = inHeaderValue(name, value, pair, found)
-    else if (name.length === 13 && isBasic(name, value)) found = inBasic(value, pair, found)
+    if (name.length === 13 && isBasic(name, value)) found = inBasic(value, pair, found)
   }
   for (const { token, spot, index } of findInTarget(path)) found = add(found, { token, spot, index, decoded: null })
   return found ?? NO_OCCURRENCES
