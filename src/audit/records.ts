@@ -86,31 +86,34 @@ async function collect(
   return found
 }
 
-/** Conditions on an event; each filter is by id or by name. */
+/** Conditions on an event; sandboxes and secrets by id or by name. */
 const CONDITIONS = {
-  sandbox: `(sandbox = :sandbox
-    OR sandbox IN (SELECT id FROM sandboxes WHERE name = :sandbox AND workspace_id = :workspace)
+  sandbox: `(${field('sandbox')} = :sandbox
+    OR ${field('sandbox')} IN (SELECT id FROM sandboxes WHERE name = :sandbox AND workspace_id = :workspace)
     OR ${target('sandbox')})`,
   secret: `(${target('secret')} OR EXISTS (SELECT 1 FROM json_each(body, '$.secrets')
-    WHERE json_extract(value, '$.id') = :secret OR json_extract(value, '$.name') = :secret))`,
-  host: 'host = :host',
-  decision: 'decision = :decision',
-  since: 'time >= :since',
+    WHERE :secret IN (json_extract(value, '$.id'), json_extract(value, '$.name'))))`,
+  host: `${field('host')} = :host`,
+  decision: `${field('decision')} = :decision`,
+  since: `${field('time')} >= :since`,
 } as const
+
+function field(name: string): string {
+  return `json_extract(body, '$.${name}')`
+}
 
 /** A change of that very thing. */
 function target(kind: 'sandbox' | 'secret'): string {
-  return `(json_extract(body, '$.target.kind') = '${kind}'
-    AND :${kind} IN (json_extract(body, '$.target.id'), json_extract(body, '$.target.name')))`
+  return `(${field('target.kind')} = '${kind}'
+    AND :${kind} IN (${field('target.id')}, ${field('target.name')}))`
 }
 
 function conditionOf(
   principal: Principal,
   filter: AuditFilter,
 ): { where: string; parameters: Record<string, SQLInputValue> } {
-  const conditions: string[] = [
-    principal.kind === 'system' ? '(workspace = :workspace OR workspace IS NULL)' : 'workspace = :workspace',
-  ]
+  const own = `${field('workspace')} = :workspace`
+  const conditions: string[] = [principal.kind === 'system' ? `(${own} OR ${field('workspace')} IS NULL)` : own]
   const parameters: Record<string, SQLInputValue> = { workspace: principal.workspaceId }
   for (const name of ['sandbox', 'secret', 'host', 'decision', 'since'] as const) {
     const wanted = filter[name]

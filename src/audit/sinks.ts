@@ -20,6 +20,8 @@ export interface AuditSink {
 
 /** Waiting for a slow reader of standard output; beyond it lines are lost. */
 const MAX_WAITING_BYTES = 16 * 1024 * 1024
+/** How long a failed sink is left alone. */
+const REOPEN_MS = 1000
 
 /** Opens `stdout` or `file:PATH`; `none` is undefined. Throws `config_invalid` for anything else or a file that cannot be opened. */
 export function openSink(spec: string, { scrub, log }: { scrub: Scrubber; log: Log }): AuditSink | undefined {
@@ -43,6 +45,7 @@ class LineSink implements AuditSink {
   readonly #log: Log
   #destination: Destination | null
   #failing = false
+  #failedAt = -Infinity
 
   constructor(name: string, target: number | string, scrub: Scrubber, log: Log) {
     this.name = name
@@ -64,6 +67,10 @@ class LineSink implements AuditSink {
   }
 
   write(lines: string): void {
+    if (this.#destination === null && performance.now() - this.#failedAt < REOPEN_MS) {
+      this.lost += 1
+      return
+    }
     try {
       // A failure may have left half a line.
       const torn = this.#destination === null
@@ -98,10 +105,12 @@ class LineSink implements AuditSink {
     return destination
   }
 
-  /** Drops the destination with what it holds; the next write opens another. */
+  /** Drops the destination with what it holds; a later write opens another. */
   #fail(error: unknown, destination = this.#destination): void {
+    if (destination !== this.#destination) return
     this.#lose(error)
-    if (destination === this.#destination) this.#destination = null
+    this.#destination = null
+    this.#failedAt = performance.now()
     destination?.destroy()
   }
 
