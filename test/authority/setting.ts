@@ -67,11 +67,11 @@ export interface Outcome {
   readonly stderr: string
 }
 
-/** Runs a program without this machine's trust and proxy variables; `input` becomes all of its standard input. */
+/** Runs a program without this machine's trust and proxy variables and with no input. */
 export function run(
   program: string,
   args: readonly string[],
-  options: { readonly env?: Record<string, string>; readonly input?: string; readonly cwd?: string } = {},
+  options: { readonly env?: Record<string, string>; readonly cwd?: string } = {},
 ): Promise<Outcome> {
   const env = { ...withoutTrust(), ...options.env }
   return new Promise((resolve) => {
@@ -79,7 +79,8 @@ export function run(
       const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1
       resolve({ code, stdout, stderr })
     })
-    child.stdin?.end(options.input ?? '')
+    // A program that has already ended takes no end of input either.
+    child.stdin?.on('error', () => undefined).end()
   })
 }
 
