@@ -86,7 +86,7 @@ export class Secrets implements SecretStore {
       return {
         action: 'secret.create',
         target: targetOf(row),
-        fields: Object.keys(input),
+        fields: givenFields(input),
         apply: async (trx) => {
           await trx.insertInto('secrets').values(row).execute()
           await trx.insertInto('secret_versions').values(version).execute()
@@ -125,7 +125,7 @@ export class Secrets implements SecretStore {
   }
 
   async update(principal: Principal, idOrName: string, patch: SecretPatch): Promise<SecretWritten> {
-    const fields = Object.entries(patch).flatMap(([field, content]) => (content === undefined ? [] : [field]))
+    const fields = givenFields(patch)
     if (fields.length === 0) return { secret: await this.get(principal, idOrName), warnings: [] }
     const warnings: string[] = []
     const secret = await this.#changes.make(principal, async (moment) => {
@@ -261,6 +261,10 @@ export class Secrets implements SecretStore {
     warnings.push(...normalized.warnings)
     return normalized.hosts
   }
+}
+
+function givenFields(input: object): readonly string[] {
+  return Object.entries(input).flatMap(([field, content]) => (content === undefined ? [] : [field]))
 }
 
 function readPlacementTexts(texts: readonly string[]): readonly Placement[] {
