@@ -35,6 +35,8 @@ export interface AuditLogOptions {
   readonly checkpointEvery?: { readonly events: number; readonly ms: number }
 }
 
+type ThreadData = Omit<WriterThreadData, 'writer' | 'afterLoss'>
+
 /** Events that will share one transaction. */
 interface Group {
   events: string
@@ -55,7 +57,7 @@ export class AuditLog implements AuditAppender {
   /** Transactions written, and events in them. */
   readonly written = { commits: 0, events: 0 }
   readonly #options: AuditLogOptions
-  readonly #threadData: Omit<WriterThreadData, 'writer'>
+  readonly #threadData: ThreadData
   readonly #every: { readonly events: number; readonly ms: number }
   readonly #timer: NodeJS.Timeout
   #thread: WriterThread
@@ -67,7 +69,7 @@ export class AuditLog implements AuditAppender {
   #sinceCheckpoint = 0
   #checkpointAt = performance.now()
 
-  private constructor(options: AuditLogOptions, threadData: Omit<WriterThreadData, 'writer'>, thread: WriterThread) {
+  private constructor(options: AuditLogOptions, threadData: ThreadData, thread: WriterThread) {
     this.#options = options
     this.#threadData = threadData
     this.#thread = thread
@@ -86,7 +88,7 @@ export class AuditLog implements AuditAppender {
       ship: options.sinks.length > 0,
     }
     try {
-      const thread = await WriterThread.start({ ...threadData, writer: uuidv7(options.clock()) })
+      const thread = await WriterThread.start({ ...threadData, writer: uuidv7(options.clock()), afterLoss: false })
       return new AuditLog(options, threadData, thread)
     } catch (cause) {
       throw new CoatcheckError(
@@ -205,7 +207,8 @@ export class AuditLog implements AuditAppender {
   /** A new thread, a new chain. The old one ends without a last checkpoint, as after a crash. */
   async #restart(): Promise<void> {
     try {
-      this.#thread = await WriterThread.start({ ...this.#threadData, writer: uuidv7(this.#options.clock()) })
+      const writer = uuidv7(this.#options.clock())
+      this.#thread = await WriterThread.start({ ...this.#threadData, writer, afterLoss: true })
       this.#sinceCheckpoint = 0
       await this.#send('', false, false)
     } catch (error) {

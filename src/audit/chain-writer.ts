@@ -22,6 +22,8 @@ export interface ChainWriterOptions {
   /** How long a lock held by another connection is waited for. */
   readonly busyTimeoutMs: number
   readonly key: KeyObject
+  /** Set when the chain before this one was lost. */
+  readonly afterLoss: boolean
 }
 
 /** What became durable: the bodies as stored, and the checkpoint if one was asked for. */
@@ -71,6 +73,7 @@ export class ChainWriter {
     this.#db = new DatabaseSync(url, { timeout: options.busyTimeoutMs })
     this.#db.exec('PRAGMA journal_mode = WAL')
     this.#db.exec(`PRAGMA synchronous = ${options.durability === 'full' ? 'FULL' : 'NORMAL'}`)
+    if (options.afterLoss) this.#rewriteLog()
     this.#file = statSync(options.databaseFile)
     this.#insertRow = this.#db.prepare(insertSql(1))
     this.#insertRows = this.#db.prepare(insertSql(ROWS))
@@ -104,6 +107,15 @@ export class ChainWriter {
 
   close(): void {
     this.#db.close()
+  }
+
+  /**
+   * Pages whose fsync failed count as written to the kernel, and a later fsync of theirs would succeed without them.
+   * Copying the write-ahead log into the database file writes them all anew.
+   */
+  #rewriteLog(): void {
+    const result = this.#db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()
+    if (result?.['busy'] !== 0) throw new Error('the write-ahead log is in use and cannot be rewritten')
   }
 
   /** Body and hash of each event, alternating; the bodies also go into `bodies`. */

@@ -63,33 +63,47 @@ test('J01 twenty kills at arbitrary moments lose no acknowledged event', { timeo
   expect(report.events).toBeGreaterThanOrEqual(linesOf(place).length)
 })
 
-test('J05 a failed fsync refuses, is not tried again on that connection, and the next chain goes on', async (context) => {
-  context.skip(!canTrace(), 'needs strace and the right to trace')
-  const place = newPlace()
-  const inject = [
-    '-f',
-    '-qq',
-    '-o',
-    '/dev/null',
-    '-e',
-    'trace=fdatasync,fsync',
-    '-e',
-    'inject=fdatasync,fsync:error=EIO:when=40',
-  ]
-  const child = start(place, 0, ['strace', ...inject])
-  await vi.waitFor(
-    () => {
+/** The n-th such call of a thread fails once; the writer thread is the one that makes so many. */
+const failures = [
+  { what: 'J05 a failed fsync', call: 'fsync,fdatasync', error: 'EIO', nth: 40, writers: 2 },
+  { what: 'J06 a write that fails with an I/O error', call: 'pwrite64', error: 'EIO', nth: 90, writers: 2 },
+  { what: 'J06 a write that finds the disk full', call: 'pwrite64', error: 'ENOSPC', nth: 90, writers: 1 },
+  {
+    what: 'J06 another such write, elsewhere in a transaction',
+    call: 'pwrite64',
+    error: 'ENOSPC',
+    nth: 91,
+    writers: 1,
+  },
+]
+
+for (const { what, call, error, nth, writers } of failures) {
+  test(`${what} refuses, loses nothing acknowledged, and ${writers === 1 ? 'the' : 'a new'} chain goes on`, async (context) => {
+    context.skip(!canTrace(), 'needs strace and the right to trace')
+    const place = newPlace()
+    const inject = [
+      '-f',
+      '-qq',
+      '-o',
+      '/dev/null',
+      '-e',
+      `trace=${call}`,
+      '-e',
+      `inject=${call}:error=${error}:when=${nth}`,
+    ]
+    const child = start(place, 0, ['strace', ...inject])
+    const goesOn = (): void => {
       const lines = linesOf(place)
       const refused = lines.indexOf('refused')
       expect(refused).toBeGreaterThan(0)
       expect(lines.slice(refused).filter((line) => line !== 'refused').length).toBeGreaterThan(5)
-    },
-    { timeout: 25_000, interval: 20 },
-  )
-  await kill(child)
-  expect(missing(place)).toEqual([])
-  expect(await verifyAudit(place)).toMatchObject({ ok: true, writers: 2 })
-})
+    }
+    await vi.waitFor(goesOn, { timeout: 25_000, interval: 20 })
+    await kill(child)
+    expect(missing(place)).toEqual([])
+    expect(await verifyAudit(place)).toMatchObject({ ok: true, writers })
+  })
+}
 
 function canTrace(): boolean {
   try {
