@@ -71,12 +71,12 @@ function notAnId(name: string): string {
   throw invalid('The name has the form of an id.', 'Choose a name that is not a UUID.')
 }
 
-/** Environment variable name -> secret name or id, as `[env, secret]` pairs. */
+/** Environment variable name -> secret name or id, as `[env, secret]` pairs in the order of the variables' names. */
 export function checkMounts(mounts: Readonly<Record<string, string>>): readonly (readonly [string, string])[] {
   const entries = Object.entries(mounts)
   if (entries.length > MAX_MOUNTS) throw invalid(`There are ${entries.length} mounts.`, `Mount at most ${MAX_MOUNTS}.`)
   for (const [env] of entries) checkEnvName(env)
-  return entries
+  return entries.sort(([a], [b]) => (a < b ? -1 : 1))
 }
 
 export function checkEnvName(name: string): string {

@@ -1,6 +1,6 @@
 /** What may be stored and under which name, from vectors: adding a case is adding a row in test/vectors/secret-names. */
 import { readFileSync } from 'node:fs'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { CoatcheckError } from '../../src/core/errors.ts'
 import { isUuid, uuidv7 } from '../../src/core/id.ts'
@@ -29,8 +29,15 @@ interface NameVector {
   readonly why: string
 }
 
-function vectors<T>(file: string): readonly T[] {
-  return JSON.parse(readFileSync(new URL(`../vectors/secret-names/${file}`, import.meta.url), 'utf8')) as readonly T[]
+interface HintVector {
+  readonly value: string
+  readonly type: SecretType
+  readonly hint: string | null
+  readonly why: string
+}
+
+function vectors(file: string): unknown {
+  return JSON.parse(readFileSync(new URL(`../vectors/secret-names/${file}`, import.meta.url), 'utf8'))
 }
 
 function codeOf(work: () => unknown): string | undefined {
@@ -45,13 +52,13 @@ function codeOf(work: () => unknown): string | undefined {
 const headers = [parsePlacement('credential-headers')]
 
 describe('names', () => {
-  for (const { name, allowed, why } of vectors<NameVector>('names.json')) {
+  for (const { name, allowed, why } of vectors('names.json') as readonly NameVector[]) {
     it(`${allowed ? 'accepts' : 'refuses'} the secret name ${JSON.stringify(name)}: ${why}`, () => {
       expect(codeOf(() => checkSecretName(name))).toBe(allowed ? undefined : 'invalid_input')
     })
   }
 
-  for (const { name, allowed, why } of vectors<NameVector>('env-names.json')) {
+  for (const { name, allowed, why } of vectors('env-names.json') as readonly NameVector[]) {
     it(`${allowed ? 'accepts' : 'refuses'} the environment variable ${JSON.stringify(name)}: ${why}`, () => {
       expect(codeOf(() => checkEnvName(name))).toBe(allowed ? undefined : 'invalid_input')
     })
@@ -132,7 +139,7 @@ describe('values', () => {
 })
 
 describe('hints', () => {
-  for (const row of vectors<{ value: string; type: SecretType; hint: string | null; why: string }>('hints.json')) {
+  for (const row of vectors('hints.json') as readonly HintVector[]) {
     it(`${row.hint === null ? 'shows nothing' : 'shows the end'}: ${row.why}`, () => {
       expect(hintOf(SecretValue.fromText(row.value), row.type)).toBe(row.hint)
     })

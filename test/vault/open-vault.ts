@@ -50,7 +50,7 @@ export async function openVault(options: { dir?: string; policy?: Partial<Secret
   return {
     ...parts,
     dir,
-    clock,
+    time: clock,
     keyring,
     tokens,
     secrets: new Secrets({ ...parts, policy: { ...POLICY, ...options.policy } }),

@@ -117,7 +117,6 @@ describe('changes made by this process', () => {
     await vault.secrets.update(vault.owner, 'key', { value: value('value of version 2') })
     const requests = Array.from({ length: 300 }, async (_, at) => {
       if (at % 10 === 0) {
-        // One more than the version this rotation will get is never current before it.
         await vault.secrets.update(vault.owner, 'key', { value: value(`value of version ${3 + at / 10}`) })
       }
       const found = await vault.reader.find(identity, token)
@@ -135,13 +134,13 @@ describe('changes made by another process', () => {
     expect(await vault.sandboxes.isCurrent(identity)).toBe(true)
     await other.secrets.update(other.owner, 'key', { value: value('from elsewhere, long') })
     await other.sandboxes.rotateToken(other.owner, 'one')
-    vault.clock.now += 200
+    vault.time.now += 200
     const found = await vault.reader.find(identity, token)
     expect(found?.version).toBe(2)
     expect(await open(found)).toBe('from elsewhere, long')
     expect(await vault.sandboxes.isCurrent(identity)).toBe(false)
     await other.sandboxes.delete(other.owner, 'one')
-    vault.clock.now += 200
+    vault.time.now += 200
     expect(await vault.reader.find(identity, token)).toBeUndefined()
     await other.close()
   })
@@ -151,7 +150,7 @@ describe('changes made by another process', () => {
     await vault.reader.find(identity, token)
     const other = await openVault({ dir: vault.dir })
     await other.secrets.delete(other.owner, 'key')
-    vault.clock.now -= 3_600_000
+    vault.time.now -= 3_600_000
     expect(await vault.reader.find(identity, token)).toBeUndefined()
     await other.close()
   })
@@ -162,9 +161,9 @@ describe('opened values', () => {
     const { identity, token } = await mounted()
     const found = (await vault.reader.find(identity, token)) as MountedSecret
     await vault.reader.open(found)
-    vault.clock.now += 59_000
+    vault.time.now += 59_000
     expect(vault.reader.open(found)).toBeInstanceOf(SecretValue)
-    vault.clock.now += 2_000
+    vault.time.now += 2_000
     expect(vault.reader.open(found)).toBeInstanceOf(Promise)
   })
 })

@@ -100,7 +100,7 @@ describe('creating', () => {
 describe('changing', () => {
   it('adds a version for a value, keeps the placeholder and lists the versions newest first', async () => {
     const { secret } = await vault.secrets.create(vault.owner, { name: 'turning', value: value('first value, 1111') })
-    vault.clock.now += 5_000
+    vault.time.now += 5_000
     const rotated = await vault.secrets.update(vault.owner, 'turning', { value: value('second value, 2222') })
     expect(rotated.secret).toMatchObject({
       placeholder: secret.placeholder,

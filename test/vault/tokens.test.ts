@@ -35,7 +35,7 @@ describe('an API token', () => {
     const sandbox = await vault.sandboxes.create(vault.owner, { name: 'one', mounts: {} })
     expect(await vault.tokens.authenticate(expiring.secret)).toBeDefined()
     await vault.tokens.revoke(vault.owner, 'ended')
-    vault.clock.now += 3_600_000
+    vault.time.now += 3_600_000
     const wrong = [
       expiring.secret,
       revoked.secret,
@@ -54,10 +54,10 @@ describe('an API token', () => {
     const lastUse = async () => (await vault.tokens.list(vault.owner, firstPage)).items[0]?.lastUsedAt
     expect(await lastUse()).toBeNull()
     await vault.tokens.authenticate(secret)
-    vault.clock.now += 59_000
+    vault.time.now += 59_000
     await vault.tokens.authenticate(secret)
     expect(await lastUse()).toBe('2030-01-01T00:00:00.000Z')
-    vault.clock.now += 1_000
+    vault.time.now += 1_000
     await vault.tokens.authenticate(secret)
     expect(await lastUse()).toBe('2030-01-01T00:01:00.000Z')
   })
