@@ -16,7 +16,8 @@ export class WriterThread {
     this.writer = data.writer
     // The same file unbuilt (.ts) and built (.js).
     const file = new URL(`./writer${extname(new URL(import.meta.url).pathname)}`, import.meta.url)
-    this.#worker = new Worker(file, { workerData: data, name: 'audit-writer' })
+    // No options of the process: some, such as --input-type, forbid a thread to start.
+    this.#worker = new Worker(file, { workerData: data, name: 'audit-writer', execArgv: [] })
     this.#worker.on('message', (reply: WriterReply) => this.#settle(reply))
     this.#worker.on('error', (error) => this.#end(error instanceof Error ? error.message : String(error)))
     this.#worker.on('exit', (code) => this.#end(`the writer thread ended with ${code}`))
