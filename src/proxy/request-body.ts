@@ -10,6 +10,9 @@ import { TokenScanner } from '../core/placeholder.ts'
 /** What `secrets.inBody` says about placeholders that may not be in a body. */
 export type InBody = 'refuse' | 'withhold' | 'report'
 
+/** A chunk is at most what the socket reads at once, 64 KiB. */
+const BUFFERED_CHUNKS = 2
+
 export class RequestBody extends Readable {
   readonly #source: Readable
   readonly #scanner = new TokenScanner()
@@ -17,7 +20,8 @@ export class RequestBody extends Readable {
   #bytes = 0
 
   constructor(source: Readable, policy: InBody) {
-    super({ highWaterMark: 64 * 1024 })
+    // Object mode hides the length of what is buffered: undici would frame a chunked body that is complete by its length.
+    super({ objectMode: true, highWaterMark: BUFFERED_CHUNKS })
     this.#source = source
     this.#policy = policy
     source.on('data', this.#onData)

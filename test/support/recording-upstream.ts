@@ -2,8 +2,9 @@
 import http, { type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
 import https from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
-import tls from 'node:tls'
+import type tls from 'node:tls'
 import type { TestAuthority } from './test-authority.ts'
+import { Wire } from './wire.ts'
 
 export interface RecordedRequest {
   readonly method: string
@@ -13,27 +14,47 @@ export interface RecordedRequest {
   body: Buffer
 }
 
+/** Once the whole request is there. */
+const answerOk: RequestListener = (request, response) => {
+  request.once('end', () => response.end('ok'))
+  request.resume()
+}
+
 export class RecordingUpstream {
   readonly requests: RecordedRequest[] = []
   /** All bytes received on all connections, decrypted, in order of arrival. */
   readonly chunks: Buffer[] = []
   connections = 0
+  /** Open connections. */
+  readonly sockets = new Set<Socket>()
   readonly server: http.Server | https.Server
+  /** False: bytes and requests are not kept, for bodies that would not fit. */
+  recording = true
+  readonly #initial: RequestListener
   #answer: RequestListener
+  #raw: ((wire: Wire) => unknown) | null = null
 
   private constructor(server: http.Server | https.Server, answer: RequestListener) {
     this.server = server
+    this.#initial = answer
     this.#answer = answer
-    server.on('request', (request: IncomingMessage, response: ServerResponse) => void this.#take(request, response))
-    server.on(server instanceof https.Server ? 'secureConnection' : 'connection', (socket: Socket) => {
+    server.on('request', (request: IncomingMessage, response: ServerResponse) => this.#take(request, response))
+    const opened = server instanceof https.Server ? 'secureConnection' : 'connection'
+    const serve = server.listeners(opened) as ((this: unknown, socket: Socket) => void)[]
+    server.removeAllListeners(opened)
+    server.on(opened, (socket: Socket) => {
       this.connections += 1
+      this.sockets.add(socket)
+      socket.once('close', () => this.sockets.delete(socket))
+      socket.on('error', () => undefined)
       const read = socket.push.bind(socket)
       // Sees what the parser sees: bytes are recorded as they are pushed into the stream.
       socket.push = (chunk: unknown, ...rest: [BufferEncoding?]) => {
-        if (Buffer.isBuffer(chunk)) this.chunks.push(Buffer.from(chunk))
+        if (this.recording && Buffer.isBuffer(chunk)) this.chunks.push(Buffer.from(chunk))
         return read(chunk, ...rest)
       }
-      socket.on('error', () => undefined)
+      if (this.#raw === null) for (const each of serve) each.call(server, socket)
+      else void this.#raw(new Wire(socket))
     })
   }
 
@@ -48,11 +69,11 @@ export class RecordingUpstream {
         : https.createServer({
             ...options.tlsOptions,
             SNICallback: (name, done) => {
-              authority.contextFor(name === '' ? host : name).then((context) => done(null, context), done)
+              void contextInto(authority, name === '' ? host : name, done)
             },
           })
     if (authority !== undefined) (server as https.Server).addContext(host, await authority.contextFor(host))
-    const upstream = new RecordingUpstream(server, options.answer ?? ((_request, response) => response.end('ok')))
+    const upstream = new RecordingUpstream(server, options.answer ?? answerOk)
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     return upstream
   }
@@ -75,18 +96,28 @@ export class RecordingUpstream {
     this.#answer = answer
   }
 
+  /** New connections get no HTTP server but this: what it writes is what goes out. */
+  takeRaw(serve: (wire: Wire) => unknown): void {
+    this.#raw = serve
+  }
+
+  /** As new: closes every connection, forgets what was received and answers as at the start. */
   clear(): void {
+    for (const socket of this.sockets) socket.destroy()
+    this.#raw = null
+    this.#answer = this.#initial
+    this.recording = true
     this.requests.length = 0
     this.chunks.length = 0
     this.connections = 0
   }
 
   async stop(): Promise<void> {
-    this.server.closeAllConnections()
+    for (const socket of this.sockets) socket.destroy()
     await new Promise<void>((resolve) => this.server.close(() => resolve()))
   }
 
-  async #take(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  #take(request: IncomingMessage, response: ServerResponse): void {
     const recorded: RecordedRequest = {
       method: request.method ?? '',
       target: request.url ?? '',
@@ -95,11 +126,25 @@ export class RecordingUpstream {
       body: Buffer.alloc(0),
     }
     this.requests.push(recorded)
-    const chunks: Buffer[] = []
-    request.on('data', (chunk: Buffer) => chunks.push(chunk))
-    request.on('end', () => {
-      recorded.body = Buffer.concat(chunks)
-    })
-    await this.#answer(request, response)
+    if (this.recording) {
+      const chunks: Buffer[] = []
+      request.on('data', (chunk: Buffer) => chunks.push(chunk))
+      request.on('end', () => {
+        recorded.body = Buffer.concat(chunks)
+      })
+    }
+    this.#answer(request, response)
+  }
+}
+
+async function contextInto(
+  authority: TestAuthority,
+  host: string,
+  done: (error: Error | null, context?: tls.SecureContext) => void,
+): Promise<void> {
+  try {
+    done(null, await authority.contextFor(host))
+  } catch (error) {
+    done(error as Error)
   }
 }

@@ -3,6 +3,7 @@ import http from 'node:http'
 import net, { type Socket } from 'node:net'
 import tls, { type TLSSocket } from 'node:tls'
 import type { Rig, RigSandbox } from './rig.ts'
+import { Wire } from './wire.ts'
 
 export interface Answer {
   readonly status: number
@@ -62,7 +63,7 @@ export function openTunnel(sandbox: RigSandbox, authority: string): Promise<Sock
     })
     request.once('error', reject)
     request.once('connect', (response, socket) => {
-      if (response.statusCode === 200) resolve(socket as Socket)
+      if (response.statusCode === 200) resolve(socket)
       else reject(new Error(`CONNECT was answered ${response.statusCode}`))
     })
     request.once('response', (response) => reject(new Error(`CONNECT was answered ${response.statusCode}`)))
@@ -89,6 +90,22 @@ export async function openTls(
     secure.once('error', reject)
     secure.once('close', () => reject(new Error('closed during the handshake')))
   })
+}
+
+/** A tunnel with TLS inside, to be written to and read byte by byte. What comes back is added to what the sandbox saw. */
+export async function openWire(
+  rig: Rig,
+  options: { readonly host?: string; readonly sandbox?: RigSandbox } = {},
+): Promise<Wire> {
+  const { host = 'api.test', sandbox = rig.sandbox } = options
+  return new Wire(await openTls(rig, host, { sandbox }), (chunk) => rig.seen.push(chunk))
+}
+
+/** A request head with its Host first: `GET / HTTP/1.1`, fields as raw pairs, and the empty line. */
+export function headText(rig: Rig, start: string, fields: readonly string[] = [], host = 'api.test'): string {
+  let text = `${start} HTTP/1.1\r\nHost: ${host}:${rig.upstream.port}\r\n`
+  for (let i = 0; i < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`
+  return `${text}\r\n`
 }
 
 export interface SandboxRequest {
