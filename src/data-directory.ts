@@ -71,7 +71,6 @@ export class DataDirectory {
       url: settings.database,
       dataDir: path,
       clock,
-      durability: settings.audit.durability,
     })
     const keyring = await openKeyring({ dir: path, source: settings.keyring.source, database, clock })
     const audit = await openAudit(options, path, database.file)

@@ -34,9 +34,9 @@ export class Masker {
     return !this.#needles.isEmpty
   }
 
-  /** name, value, name, value … with masked values; names are kept. */
+  /** name, value, name, value …: both masked, since an upstream may put anything into either. */
   maskHeaders(raw: readonly string[]): string[] {
-    return raw.map((text, index) => (index % 2 === 0 ? text : this.maskText(text)))
+    return raw.map((text) => this.maskText(text))
   }
 
   /** A reason phrase or header value: latin1. */

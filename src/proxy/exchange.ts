@@ -6,7 +6,7 @@
  */
 import type { EgressPolicy } from '../core/egress.ts'
 import { CoatcheckError } from '../core/errors.ts'
-import { Masker } from '../core/masking.ts'
+import type { MaskerCache } from '../core/masking.ts'
 import { findPlaceholders, substitute } from '../core/substitution.ts'
 import { routeRequest } from './destination.ts'
 import { type ExchangeLogPorts, ExchangeRecord } from './exchange-log.ts'
@@ -22,7 +22,8 @@ export interface ExchangePorts extends ExchangeLogPorts, ReleasePorts {
   readonly egress: EgressPolicy
   readonly loops: LoopGuard
   readonly inBody: InBody
-  readonly masking: boolean
+  /** Null when `secrets.masking` is off. */
+  readonly maskers: MaskerCache | null
   readonly forwarder: Forwarder
   readonly upgrader: Forwarder
 }
@@ -47,13 +48,13 @@ export async function runExchange(ports: ExchangePorts, request: ExchangeRequest
     if (released) await record.release(auditedSecrets(releases))
 
     const swapped = released ? substitute(head, releases.occurrences, releases.byToken) : head
-    const masked = released && ports.masking
-    const sink = masked ? new MaskedSink(client, new Masker(releases.byToken.values()), request.method) : client
+    const masker = released ? (ports.maskers?.of([...releases.byToken.values()]) ?? null) : null
+    const sink = masker === null ? client : new MaskedSink(client, masker, request.method)
     if (request.expectsContinue) client.informational(100, [])
     body = request.body === null ? null : new RequestBody(request.body, ports.inBody)
     const { sandbox, upgrade } = request
     const outgoing = { workspaceId: sandbox.workspaceId, destination, ...swapped, body, upgrade }
-    if (masked) outgoing.headers = askInspectable(swapped.headers)
+    if (masker !== null) outgoing.headers = askInspectable(swapped.headers)
     await (upgrade === null ? ports.forwarder : ports.upgrader).forward(outgoing, sink, record)
   } catch (error) {
     record.failed(client.gone ? 'client_aborted' : error)

@@ -80,6 +80,7 @@ export class Rig {
       env: {},
       exportDir: null,
       ship: false,
+      listen: { proxy: true, api: true },
       logTo: { write: (line) => logLines.push(line) },
     })
     const value = canary('rig')

@@ -1,0 +1,159 @@
+/**
+ * `coatcheck run`: one command behind a private proxy, with placeholders where its secrets would be. The sandbox lives as
+ * long as the command; the exit code is the command's own. Works without a server and without configuration: a secret
+ * that does not exist yet is asked for once and stored.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { constants } from 'node:os'
+import type { SandboxCredentials, SecretDocument } from '../api/contract.ts'
+import { App } from '../app.ts'
+import { loadSettings } from '../config.ts'
+import { segment } from './command.ts'
+import { Failure, usage } from './failure.ts'
+import type { CliIo, RunOptions } from './io.ts'
+import { note } from './output.ts'
+import { Session } from './session.ts'
+import { readValue } from './value.ts'
+
+interface Mount {
+  readonly env: string
+  readonly secret: string
+  /** Empty when the mount names none. */
+  readonly hosts: readonly string[]
+}
+
+/** Passed on to the command; the terminal's own SIGINT and SIGQUIT reach it without us. */
+const FORWARDED = ['SIGTERM', 'SIGHUP', 'SIGUSR2', 'SIGWINCH', 'SIGCONT'] as const
+const FROM_TERMINAL = ['SIGINT', 'SIGQUIT'] as const
+
+export async function run(options: RunOptions, io: CliIo): Promise<number> {
+  const mounts = options.mounts.map(parseMount)
+  const { env } = io
+  const level = env['COATCHECK_LOG_LEVEL'] ?? 'error'
+  const overrides = { 'log.level': level, 'proxy.listen': '127.0.0.1:0', 'proxy.identity': 'required' }
+  const settings = loadSettings({ file: options.config, env, overrides })
+  const app = await App.start({ settings, env, exportDir: null, ship: false, listen: { proxy: true, api: false } })
+  const api = app.localApi()
+  const session = new Session({ request: (...given) => api.request(...given), close: () => api.close() })
+  try {
+    for (const mount of mounts) await ensureSecret(session, mount, io)
+    const sandbox = await createSandbox(session, mounts)
+    try {
+      return await runCommand(options.command, childEnvironment(env, settings.keyring.source, sandbox.env), io)
+    } finally {
+      await session.call('DELETE', `/v1/sandboxes/${segment(sandbox.id)}`)
+    }
+  } finally {
+    await api.close()
+    await app.close(0)
+  }
+}
+
+/** `ENV=SECRET` or `ENV=SECRET@HOST,HOST`. */
+function parseMount(text: string): Mount {
+  const match = /^([A-Za-z_][A-Za-z0-9_]*)=([^@]+)(?:@(.+))?$/.exec(text)
+  if (match === null) {
+    throw usage(
+      'A mount is not written as ENV=SECRET or ENV=SECRET@HOST,HOST.',
+      'For example: OPENAI_API_KEY=openai@api.openai.com',
+    )
+  }
+  const [, env = '', secret = '', hosts] = match
+  return { env, secret, hosts: hosts === undefined ? [] : hosts.split(',').map((host) => host.trim()) }
+}
+
+async function ensureSecret(session: Session, mount: Mount, io: CliIo): Promise<void> {
+  const known = await find(session, mount.secret)
+  if (known !== null) {
+    refuseOtherHosts(known, mount)
+    return
+  }
+  if (mount.hosts.length === 0) {
+    throw usage(
+      `There is no secret "${mount.secret}" yet, and the mount does not say where it may go.`,
+      `Name its hosts: --mount ${mount.env}=${mount.secret}@api.example.com`,
+    )
+  }
+  if (io.stdin.isTTY !== true) {
+    throw usage(
+      `There is no secret "${mount.secret}" yet, and no terminal to ask for its value on.`,
+      `Create it first: coatcheck secret create ${mount.secret} --hosts ${mount.hosts.join(',')} --value-stdin`,
+    )
+  }
+  const value = await readValue(io, {}, `Value of ${mount.secret} (stored once, not shown): `)
+  const body = { name: mount.secret, value, hosts: mount.hosts }
+  const created = await session.call<SecretDocument>('POST', '/v1/secrets', body)
+  for (const warning of created.warnings ?? []) await note(io, `warning: ${warning}`)
+}
+
+async function find(session: Session, name: string): Promise<SecretDocument | null> {
+  try {
+    return await session.call<SecretDocument>('GET', `/v1/secrets/${segment(name)}`)
+  } catch (error) {
+    if (error instanceof Failure && error.document.error.code === 'not_found') return null
+    throw error
+  }
+}
+
+/** A mount never widens what a stored secret allows. */
+function refuseOtherHosts(secret: SecretDocument, mount: Mount): void {
+  const missing = mount.hosts.filter((host) => secret.hosts !== null && !secret.hosts.includes(host.toLowerCase()))
+  if (missing.length === 0) return
+  throw usage(
+    `Secret "${secret.name}" exists and may not go to ${missing.join(', ')}.`,
+    `Add it on purpose: coatcheck secret update ${secret.name} --hosts ${[...(secret.hosts ?? []), ...missing].join(',')}`,
+  )
+}
+
+async function createSandbox(session: Session, mounts: readonly Mount[]): Promise<SandboxCredentials> {
+  const name = `run-${randomBytes(4).toString('hex')}`
+  const byEnv = Object.fromEntries(mounts.map((mount) => [mount.env, mount.secret]))
+  return await session.call<SandboxCredentials>('POST', '/v1/sandboxes', { name, mounts: byEnv })
+}
+
+/** What the caller has, less whatever opens our store, plus placeholders, proxy and trust. */
+function childEnvironment(
+  own: CliIo['env'],
+  keyringSource: string,
+  given: Readonly<Record<string, string>>,
+): Record<string, string | undefined> {
+  const keyVariable = keyringSource.startsWith('env:') ? keyringSource.slice('env:'.length) : null
+  const kept = Object.entries(own).filter(([name]) => !name.startsWith('COATCHECK_') && name !== keyVariable)
+  return { ...Object.fromEntries(kept), ...given }
+}
+
+/** Resolves with the command's exit code; 128 + signal when a signal ended it, 127 or 126 when it could not start. */
+async function runCommand(
+  command: readonly string[],
+  env: Record<string, string | undefined>,
+  io: CliIo,
+): Promise<number> {
+  const [file = '', ...args] = command
+  const child = spawn(file, args, { stdio: 'inherit', env })
+  const release = passSignals(child)
+  try {
+    return await new Promise<number>((resolve) => {
+      child.once('error', (error: NodeJS.ErrnoException) => {
+        const missing = error.code === 'ENOENT'
+        void note(io, `coatcheck: ${file}: ${missing ? 'no such command' : 'cannot be run'}`)
+        resolve(missing ? 127 : 126)
+      })
+      child.once('exit', (code, signal) => resolve(code ?? 128 + constants.signals[signal as NodeJS.Signals]))
+    })
+  } finally {
+    release()
+  }
+}
+
+/** While the command runs, signals are for it; we end when it does. Returns the undoing. */
+function passSignals(child: ChildProcess): () => void {
+  const forward = (signal: NodeJS.Signals) => void child.kill(signal)
+  const wait = () => undefined
+  for (const signal of FORWARDED) process.on(signal, forward)
+  for (const signal of FROM_TERMINAL) process.on(signal, wait)
+  return () => {
+    for (const signal of FORWARDED) process.off(signal, forward)
+    for (const signal of FROM_TERMINAL) process.off(signal, wait)
+  }
+}

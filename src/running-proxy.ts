@@ -1,0 +1,132 @@
+/** Builds the proxy from the settings and one data directory, and starts it. */
+import { randomBytes } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import type { AddressInfo } from 'node:net'
+import { networkInterfaces } from 'node:os'
+import { LeafCache } from './authority/leaf-cache.ts'
+import { compileAddressGuard } from './core/address.ts'
+import { compileEgress } from './core/egress.ts'
+import { CoatcheckError } from './core/errors.ts'
+import { compileHosts } from './core/host-pattern.ts'
+import { MaskerCache } from './core/masking.ts'
+import type { Clock, Log } from './core/ports.ts'
+import type { DataDirectory } from './data-directory.ts'
+import { UndiciForwarder } from './proxy/forward.ts'
+import { ProxyListener } from './proxy/listener.ts'
+import { LoopGuard } from './proxy/loop-guard.ts'
+import { RateLimit } from './proxy/rate-limit.ts'
+import { DnsResolver } from './proxy/resolver.ts'
+import { WebSocketForwarder } from './proxy/upgrade.ts'
+import { Upstream } from './proxy/upstream.ts'
+import { upstreamContext } from './proxy/upstream-tls.ts'
+import type { Settings } from './settings.ts'
+
+/** Listeners of this process, which the proxy never dials; the API's is added once it listens. */
+export type OwnListeners = { readonly address: string; readonly port: number }[]
+
+export interface ProxyParts {
+  readonly settings: Settings
+  readonly data: DataDirectory
+  readonly clock: Clock
+  readonly log: Log
+  readonly own: OwnListeners
+}
+
+export interface RunningProxy {
+  readonly address: AddressInfo
+  /** Lets exchanges finish for `graceMs`, then cuts what is left. */
+  close(graceMs: number): Promise<void>
+}
+
+/** Throws `config_invalid` when a file named in the settings is unusable, and the system's error when it cannot listen. */
+export async function startProxy(parts: ProxyParts): Promise<RunningProxy> {
+  const { settings, own } = parts
+  const upstream = await openUpstream(parts)
+  const forwarder = new UndiciForwarder(upstream, {
+    headersTimeoutMs: settings.upstream.headersTimeout,
+    idleTimeoutMs: settings.upstream.idleTimeout,
+    headerBytes: settings.limits.headerBytes,
+  })
+  const listener = buildListener(parts, upstream, forwarder)
+  const address = await listener.listen(settings.proxy.listen.host, settings.proxy.listen.port)
+  own.push(address)
+  return {
+    address,
+    async close(graceMs) {
+      await listener.close(graceMs)
+      await forwarder.close()
+    },
+  }
+}
+
+async function openUpstream({ settings, data, own }: ProxyParts): Promise<Upstream> {
+  const { extraCa, resolve, proxy, connectTimeout } = settings.upstream
+  return new Upstream({
+    resolver: new DnsResolver(new Map(Object.entries(resolve))),
+    guard: compileAddressGuard({ allowed: settings.egress.privateAddresses, own: () => [] }),
+    own: () => own,
+    local: localAddresses,
+    secureContext: upstreamContext(extraCa === null ? null : await readCa(extraCa), data.authority.certificatePem),
+    proxy: proxy === null ? null : new URL(proxy),
+    connectTimeoutMs: connectTimeout,
+  })
+}
+
+function buildListener(
+  { settings, data, clock, log }: ProxyParts,
+  upstream: Upstream,
+  forwarder: UndiciForwarder,
+): ProxyListener {
+  const { proxy, secrets, limits } = settings
+  return new ProxyListener({
+    audit: data.audit,
+    clock,
+    log,
+    secrets: data.mounted,
+    sandboxes: data.sandboxes,
+    identity: proxy.identity,
+    egress: compileEgress(settings.egress),
+    loops: new LoopGuard(`coatcheck-${randomBytes(4).toString('hex')}`),
+    onDenied: secrets.onDenied,
+    inBody: secrets.inBody,
+    maskers: secrets.masking === 'required' ? new MaskerCache() : null,
+    upstream,
+    forwarder,
+    upgrader: new WebSocketForwarder(upstream),
+    leaves: new LeafCache({ authority: data.authority, clock }),
+    leafRate: new RateLimit(limits.newLeavesPerSecond, clock),
+    passthrough: compileHosts(proxy.passthrough),
+    intercept: proxy.intercept,
+    limits: {
+      connections: limits.connections,
+      tunnelsPerSandbox: limits.tunnelsPerSandbox,
+      headerBytes: limits.headerBytes,
+      headersTimeoutMs: limits.headersTimeout,
+      handshakeTimeoutMs: limits.handshakeTimeout,
+      idleTimeoutMs: limits.idleTimeout,
+    },
+  })
+}
+
+function localAddresses(): string[] {
+  return Object.values(networkInterfaces()).flatMap((each) => (each ?? []).map((address) => address.address))
+}
+
+async function readCa(path: string): Promise<string> {
+  const pem = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new CoatcheckError(
+      'config_invalid',
+      `upstream.extraCa cannot be read: ${path}`,
+      'Name a readable PEM file.',
+      {
+        cause,
+      },
+    )
+  })
+  if (/-----BEGIN CERTIFICATE-----/.test(pem)) return pem
+  throw new CoatcheckError(
+    'config_invalid',
+    `upstream.extraCa holds no certificate: ${path}`,
+    'Name a PEM file of CAs.',
+  )
+}
