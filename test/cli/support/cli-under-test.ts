@@ -19,6 +19,8 @@ export interface Given {
   readonly isTty?: boolean
   readonly input?: CliInput
   readonly signal?: AbortSignal
+  /** Thrown when the data directory is opened. */
+  readonly openFailure?: Error
   readonly locations?: Partial<Awaited<ReturnType<CliDeps['locate']>>>
 }
 
@@ -69,6 +71,7 @@ export class CliUnderTest {
     return {
       version: '1.2.3',
       openLocal: async () => {
+        if (given.openFailure !== undefined) throw given.openFailure
         const api = localApi(this.deps, ADMIN)
         this.open += 1
         return {

@@ -1,0 +1,109 @@
+/** One command's conversation with the API: opened on the server or the data directory, always closed again. */
+import type { ErrorDocument, PageOf } from '../api/contract.ts'
+import { PAGE_LIMIT } from '../api/contract.ts'
+import { httpTransport } from './api-client.ts'
+import { Failure, usage } from './failure.ts'
+import type { CliDeps, CliIo, LocalOptions } from './io.ts'
+import type { Transport, TransportAnswer } from './transport.ts'
+
+export type Query = Readonly<Record<string, string | number | undefined>>
+
+export class Session {
+  readonly #transport: Transport
+
+  constructor(transport: Transport) {
+    this.#transport = transport
+  }
+
+  /** The answer's document. Throws the API's error as a Failure. */
+  async call<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const answer = await this.#transport.request(method, path, body)
+    if (!isDone(answer)) throw refusal(answer)
+    return (answer.body === '' ? undefined : parsed(answer)) as T
+  }
+
+  /** An answer that is not JSON, such as PEM. */
+  async text(path: string): Promise<string> {
+    const answer = await this.#transport.request('GET', path)
+    if (!isDone(answer)) throw refusal(answer)
+    return answer.body
+  }
+
+  /** Every page of a list, one at a time. */
+  async *pages<T>(path: string, query: Query = {}): AsyncGenerator<readonly T[]> {
+    let cursor: string | null = null
+    do {
+      const page: PageOf<T> = await this.call(
+        'GET',
+        withQuery(path, { limit: PAGE_LIMIT.max, ...query, cursor: cursor ?? undefined }),
+      )
+      yield page.items
+      cursor = page.nextCursor
+    } while (cursor !== null)
+  }
+
+  /** A whole list as one page, in the API's own shape. */
+  async all<T>(path: string, query: Query = {}): Promise<PageOf<T>> {
+    const items: T[] = []
+    for await (const page of this.pages<T>(path, query)) items.push(...page)
+    return { items, nextCursor: null }
+  }
+}
+
+/** Runs `work` on the server that COATCHECK_URL names, or on the data directory itself. */
+export async function withSession<T>(
+  io: CliIo,
+  deps: CliDeps,
+  options: LocalOptions,
+  work: (session: Session) => Promise<T>,
+): Promise<T> {
+  const transport = await openTransport(io, deps, options)
+  try {
+    return await work(new Session(transport))
+  } finally {
+    await transport.close()
+  }
+}
+
+export function withQuery(path: string, query: Query): string {
+  const set = Object.entries(query).filter(([, value]) => value !== undefined)
+  return set.length === 0
+    ? path
+    : `${path}?${new URLSearchParams(set.map(([name, value]) => [name, String(value)])).toString()}`
+}
+
+async function openTransport(io: CliIo, deps: CliDeps, options: LocalOptions): Promise<Transport> {
+  const url = io.env['COATCHECK_URL']
+  if (url === undefined || url === '') return await deps.openLocal(options)
+  const token = io.env['COATCHECK_TOKEN']
+  if (token === undefined || token === '') {
+    throw usage(
+      'COATCHECK_URL is set but COATCHECK_TOKEN is not.',
+      'Set COATCHECK_TOKEN to an API token of that server.',
+    )
+  }
+  return httpTransport(url, token)
+}
+
+/** A redirect is not followed: it is no answer of this API. */
+function isDone({ status }: TransportAnswer): boolean {
+  return status >= 200 && status < 300
+}
+
+function parsed(answer: TransportAnswer): unknown {
+  try {
+    return JSON.parse(answer.body)
+  } catch {
+    throw stranger()
+  }
+}
+
+function refusal(answer: TransportAnswer): Failure {
+  const { error } = parsed(answer) as Partial<ErrorDocument>
+  if (typeof error?.code !== 'string' || typeof error.message !== 'string') return stranger()
+  return new Failure(error.code, error.message, error.hint ?? '', error.requestId ?? null)
+}
+
+function stranger(): Failure {
+  return new Failure('unreachable', 'What answered there is not a coatcheck server.', 'Correct COATCHECK_URL.')
+}

@@ -1,0 +1,94 @@
+/**
+ * Where a secret's value comes from: a prompt without echo, standard input, or a file. Never an argument, which the
+ * process list and the shell's history would keep.
+ */
+import { promises as fs } from 'node:fs'
+import { Failure, usage } from './failure.ts'
+import type { CliInput, CliIo } from './io.ts'
+import { write } from './output.ts'
+
+export interface ValueSource {
+  readonly valueStdin?: boolean
+  readonly valueFile?: string
+}
+
+const CTRL_C = '\u0003'
+const CTRL_D = '\u0004'
+const BACKSPACE = new Set(['\u007f', '\b'])
+
+/** The value as text. One trailing line break is not part of it. */
+export async function readValue(io: CliIo, source: ValueSource, prompt: string): Promise<string> {
+  if (source.valueStdin === true && source.valueFile !== undefined) {
+    throw usage('--value-stdin and --value-file exclude each other.', 'Give one of them.')
+  }
+  const value = await readFrom(io, source, prompt)
+  if (value === '') throw usage('The value is empty.', 'Give at least one character.')
+  return value
+}
+
+async function readFrom(io: CliIo, source: ValueSource, prompt: string): Promise<string> {
+  if (source.valueFile !== undefined) return textOf(await fs.readFile(source.valueFile))
+  if (source.valueStdin === true) return textOf(await readAll(io.stdin))
+  if (io.stdin.isTTY === true && io.stdin.setRawMode !== undefined) return await promptHidden(io, prompt)
+  throw usage(
+    'There is no terminal to ask for the value on.',
+    'Pipe it in with --value-stdin, or name a file with --value-file.',
+  )
+}
+
+async function readAll(input: CliInput): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  for await (const chunk of input) chunks.push(Buffer.from(chunk as Uint8Array))
+  return Buffer.concat(chunks)
+}
+
+function textOf(bytes: Buffer): string {
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+    return text.replace(/\r?\n$/, '')
+  } catch {
+    throw usage('The value is not UTF-8 text.', 'Encode binary values, for example as base64.')
+  }
+}
+
+/** Reads a line that is not shown. The terminal is given back as it was, whatever ends the reading. */
+async function promptHidden(io: CliIo, prompt: string): Promise<string> {
+  const { stdin } = io
+  await write(io.stderr, prompt)
+  stdin.setRawMode?.(true)
+  try {
+    return await readHiddenLine(stdin)
+  } finally {
+    stdin.setRawMode?.(false)
+    stdin.pause()
+    await write(io.stderr, '\n')
+  }
+}
+
+async function readHiddenLine(stdin: CliInput): Promise<string> {
+  const typed: string[] = []
+  const decoder = new TextDecoder()
+  return await new Promise<string>((resolve, reject) => {
+    const finish = (settle: () => void): void => {
+      stdin.off('data', onData)
+      stdin.off('end', onEnd)
+      settle()
+    }
+    const onEnd = (): void => finish(() => reject(cancelled()))
+    const onData = (chunk: Uint8Array): void => {
+      for (const char of decoder.decode(chunk, { stream: true })) {
+        if (char === CTRL_C || char === CTRL_D) return finish(() => reject(cancelled()))
+        if (char === '\r' || char === '\n') return finish(() => resolve(typed.join('')))
+        if (BACKSPACE.has(char)) typed.pop()
+        else typed.push(char)
+      }
+    }
+    stdin.on('data', onData)
+    stdin.on('end', onEnd)
+    stdin.resume()
+  })
+}
+
+function cancelled(): Failure {
+  return new Failure('cancelled', 'Cancelled: nothing was stored.', '')
+}

@@ -1,0 +1,115 @@
+/** Contract: nothing that came from elsewhere reaches a terminal as an escape, whichever command prints it. */
+import * as fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { neutralise } from '../../src/cli/output.ts'
+import type { StoredAuditEvent } from '../../src/core/audit-event.ts'
+import { CliUnderTest } from './support/cli-under-test.ts'
+
+// oxlint-disable-next-line no-control-regex -- finding control characters is its purpose
+const RAW = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\u2028\u2029]/
+const HOSTILE = '\u001b]0;owned\u0007\u001b[2J\r\n\u009b31m\u202e\u2028\u0000'
+
+function hostileEvents(): StoredAuditEvent[] {
+  const chain = { writer: 'w', hash: 'x', time: '2030-01-01T00:00:00.000Z', workspace: 'ws-1' }
+  return [
+    {
+      ...chain,
+      kind: 'exchange',
+      id: '2',
+      seq: 2,
+      exchange: 'e',
+      sandbox: HOSTILE,
+      method: 'GET',
+      host: `a${HOSTILE}`,
+      port: 8443,
+      path: `/${HOSTILE}`,
+      secrets: [{ id: 's', name: HOSTILE, version: 1, placement: HOSTILE }],
+      decision: 'refused',
+      reason: 'host_not_allowed',
+      status: 403,
+      bytesIn: 0,
+      bytesOut: 0,
+      durationMs: 1,
+      upstreamAddress: null,
+      upstreamFingerprint: null,
+      reported: 0,
+    },
+    {
+      ...chain,
+      kind: 'change',
+      id: '1',
+      seq: 1,
+      principal: HOSTILE,
+      action: 'secret.create',
+      target: { kind: 'secret', id: 's', name: HOSTILE },
+      fields: [HOSTILE],
+    },
+  ]
+}
+
+describe('neutralise', () => {
+  it('writes controls out, and leaves everything else', () => {
+    expect(neutralise('a\u001b[31mb\u009bc\u202ed\r\n')).toBe('a\\x1b[31mb\\x9bc\\u202ed\\x0d\\x0a')
+    expect(neutralise('naïve — ключ 鍵 🔑')).toBe('naïve — ключ 鍵 🔑')
+  })
+
+  it('leaves no control in any text', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), (text) => {
+        expect(neutralise(text)).not.toMatch(RAW)
+        expect(neutralise(text)).not.toContain('\n')
+      }),
+    )
+  })
+})
+
+describe('hostile text in the data', () => {
+  for (const argv of [
+    ['audit', 'list'],
+    ['audit', 'list', '--json'],
+    ['audit', 'export'],
+    ['secret', 'list'],
+    ['secret', 'list', '--json'],
+    ['secret', 'get', 'a'],
+    ['sandbox', 'list'],
+    ['sandbox', 'env', 's'],
+    ['sandbox', 'env', 's', '--format', 'json'],
+  ]) {
+    it(`is harmless in coatcheck ${argv.join(' ')}`, async () => {
+      const cli = CliUnderTest.local()
+      cli.deps.audit.events = hostileEvents()
+      await cli.cli(['secret', 'create', 'a', '--value-stdin', '--description', HOSTILE, '--label', `k=${HOSTILE}`], {
+        stdin: 'a value that is long enough',
+      })
+      await cli.cli(['sandbox', 'create', 's', '--mount', 'A=a'])
+      for (const [id, row] of cli.deps.secrets.rows) cli.deps.secrets.rows.set(id, { ...row, placeholder: HOSTILE })
+      for (const [id, row] of cli.deps.sandboxes.rows) cli.deps.sandboxes.rows.set(id, { ...row, env: { A: HOSTILE } })
+      const { code, stdout, stderr } = await cli.cli(argv, { isTty: true, env: { NO_COLOR: '1' } })
+      expect(code).toBe(0)
+      expect(stdout + stderr).not.toMatch(RAW)
+    })
+  }
+
+  it('is harmless in what the server says of an error', async () => {
+    const cli = CliUnderTest.local()
+    const { stderr } = await cli.cli(['secret', 'get', HOSTILE])
+    expect(stderr).not.toMatch(RAW)
+  })
+})
+
+describe('audit rows', () => {
+  it('show who did what where with which secret', async () => {
+    const cli = CliUnderTest.local()
+    cli.deps.audit.events = hostileEvents().map(
+      (event) =>
+        JSON.parse(JSON.stringify(event).replaceAll(JSON.stringify(HOSTILE).slice(1, -1), 'x')) as StoredAuditEvent,
+    )
+    const { stdout } = await cli.cli(['audit', 'list'])
+    expect(stdout.split('\n').map((line) => line.replace(/ {2,}/g, ' | '))).toEqual([
+      'TIME | WHO | EVENT | WHAT | STATUS | SECRETS',
+      '2030-01-01T00:00:00.000Z | x | refused: host_not_allowed | GET ax:8443/x | 403 | x@1 in x',
+      '2030-01-01T00:00:00.000Z | x | secret.create | secret x | - | fields: x',
+      '',
+    ])
+  })
+})
