@@ -47,14 +47,12 @@ export class RecordingUpstream {
       this.sockets.add(socket)
       socket.once('close', () => this.sockets.delete(socket))
       socket.on('error', () => undefined)
-      const read = socket.push.bind(socket)
-      // Sees what the parser sees: bytes are recorded as they are pushed into the stream.
-      socket.push = (chunk: unknown, ...rest: [BufferEncoding?]) => {
-        if (this.recording && Buffer.isBuffer(chunk)) this.chunks.push(Buffer.from(chunk))
-        return read(chunk, ...rest)
-      }
       if (this.#raw === null) for (const each of serve) each.call(server, socket)
       else void this.#raw(new Wire(socket))
+      // After the server's own: Node's parser reads the handle itself until someone listens, and then nothing is seen.
+      socket.prependListener('data', (chunk: Buffer) => {
+        if (this.recording) this.chunks.push(Buffer.from(chunk))
+      })
     })
   }
 
