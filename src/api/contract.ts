@@ -249,6 +249,7 @@ export const AuditEventDocument = Type.Object({
   // release and exchange
   exchange: text,
   sandbox: text,
+  sandboxId: text,
   method: text,
   host: text,
   port: number,

@@ -88,9 +88,7 @@ async function collect(
 
 /** Conditions on an event; sandboxes and secrets by id or by name. */
 const CONDITIONS = {
-  sandbox: `(${field('sandbox')} = :sandbox
-    OR ${field('sandbox')} IN (SELECT id FROM sandboxes WHERE name = :sandbox AND workspace_id = :workspace)
-    OR ${target('sandbox')})`,
+  sandbox: `(:sandbox IN (${field('sandbox')}, ${field('sandboxId')}) OR ${target('sandbox')})`,
   secret: `(${target('secret')} OR EXISTS (SELECT 1 FROM json_each(body, '$.secrets')
     WHERE :secret IN (json_extract(value, '$.id'), json_extract(value, '$.name'))))`,
   host: `${field('host')} = :host`,

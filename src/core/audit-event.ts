@@ -27,7 +27,9 @@ interface ExchangeFields {
   /** The exchange's id; a release and its exchange share it, and refusals show it as `requestId`. */
   readonly exchange: string
   readonly workspace: string | null
+  /** Name of the sandbox; names can be used again after a deletion, ids cannot. */
   readonly sandbox: string | null
+  readonly sandboxId: string | null
   readonly method: string
   readonly host: string | null
   readonly port: number | null

@@ -131,6 +131,7 @@ export class ExchangeRecord implements ForwardObserver {
       exchange: this.id,
       workspace: this.#sandbox?.workspaceId ?? null,
       sandbox: this.#sandbox?.name ?? null,
+      sandboxId: this.#sandbox?.id ?? null,
       method: this.#method,
       host: this.#destination?.host ?? null,
       port: this.#destination?.port ?? null,

@@ -4,7 +4,15 @@ import type { StoredAuditEvent } from '../../src/core/audit-event.ts'
 import { ApiUnderTest } from './support/api-under-test.ts'
 
 const chain = { writer: 'w1', hash: 'ab'.repeat(32), time: '2030-01-01T00:00:00.000Z', workspace: 'ws-1' }
-const request = { exchange: 'e1', sandbox: 'agent', method: 'GET', host: 'api.test', port: 443, path: '/v1' }
+const request = {
+  exchange: 'e1',
+  sandbox: 'agent',
+  sandboxId: 'b1',
+  method: 'GET',
+  host: 'api.test',
+  port: 443,
+  path: '/v1',
+}
 const secrets = [{ id: 's1', name: 'openai', version: 1, placement: 'header:authorization' }]
 const EVENTS: StoredAuditEvent[] = [
   {

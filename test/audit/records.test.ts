@@ -10,7 +10,6 @@ const principal: Principal = { kind: 'user', id: 'u1', name: 'ann', workspaceId:
 
 async function recorded(events: readonly AuditEvent[]): Promise<{ place: Place; records: AuditRecords }> {
   const place = newPlace()
-  edit(place, `INSERT INTO sandboxes VALUES ('s1', 'w1', 'agent'), ('s2', 'w1', 'other'), ('s9', 'w2', 'agent')`)
   const log = await openLog(place)
   await log.append(events)
   const records = new AuditRecords(place)
@@ -60,10 +59,11 @@ test('rare answers are found behind thousands of other rows', async () => {
 })
 
 const log: readonly AuditEvent[] = [
-  release({ path: '/a', sandbox: 's1', host: 'a.test', time: '2026-01-01T00:00:00.000Z' }),
+  release({ path: '/a', host: 'a.test', time: '2026-01-01T00:00:00.000Z' }),
   exchange({
     path: '/b',
-    sandbox: 's2',
+    sandbox: 'other',
+    sandboxId: 's2',
     decision: 'refused',
     host: 'b.test',
     time: '2026-01-02T00:00:00.000Z',
@@ -71,7 +71,6 @@ const log: readonly AuditEvent[] = [
   }),
   exchange({
     path: '/c',
-    sandbox: 's1',
     time: '2026-01-03T00:00:00.000Z',
     secrets: [{ id: 'k2', name: 'github', version: 3, placement: 'basic' }],
   }),
@@ -85,8 +84,8 @@ const log: readonly AuditEvent[] = [
     target: { kind: 'sandbox', id: 's1', name: 'agent' },
     time: '2026-01-05T00:00:00.000Z',
   }),
-  release({ path: '/foreign', workspace: 'w2', sandbox: 's9' }),
-  exchange({ path: '/nobody', workspace: null, sandbox: null, decision: 'refused' }),
+  release({ path: '/foreign', workspace: 'w2', sandboxId: 's9' }),
+  exchange({ path: '/nobody', workspace: null, sandbox: null, sandboxId: null, decision: 'refused' }),
 ]
 
 const questions: readonly { filter: AuditFilter; answer: readonly string[] }[] = [

@@ -14,12 +14,6 @@ const TABLES = `
     seq INTEGER NOT NULL,
     body TEXT NOT NULL,
     hash TEXT NOT NULL,
-    kind TEXT GENERATED ALWAYS AS (json_extract(body, '$.kind')) VIRTUAL,
-    time TEXT GENERATED ALWAYS AS (json_extract(body, '$.time')) VIRTUAL,
-    workspace TEXT GENERATED ALWAYS AS (json_extract(body, '$.workspace')) VIRTUAL,
-    sandbox TEXT GENERATED ALWAYS AS (json_extract(body, '$.sandbox')) VIRTUAL,
-    host TEXT GENERATED ALWAYS AS (json_extract(body, '$.host')) VIRTUAL,
-    decision TEXT GENERATED ALWAYS AS (json_extract(body, '$.decision')) VIRTUAL,
     PRIMARY KEY (writer, seq)
   );
   CREATE TABLE audit_checkpoints (
@@ -30,8 +24,7 @@ const TABLES = `
     key_id TEXT NOT NULL,
     signature TEXT NOT NULL,
     PRIMARY KEY (writer, seq)
-  );
-  CREATE TABLE sandboxes (id TEXT NOT NULL PRIMARY KEY, workspace_id TEXT NOT NULL, name TEXT NOT NULL);`
+  );`
 
 export interface Place {
   readonly dataDir: string

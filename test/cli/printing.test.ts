@@ -19,6 +19,7 @@ function hostileEvents(): StoredAuditEvent[] {
       seq: 2,
       exchange: 'e',
       sandbox: HOSTILE,
+      sandboxId: 'b',
       method: 'GET',
       host: `a${HOSTILE}`,
       port: 8443,

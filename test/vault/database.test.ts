@@ -165,35 +165,13 @@ describe('migrating', () => {
     await kysely.destroy()
   })
 
-  it('makes audit tables whose columns are read out of the body', async () => {
+  it('makes an audit table that holds an event and its place in the chain', async () => {
     const database = await open()
-    const body = JSON.stringify({
-      kind: 'exchange',
-      time: 't',
-      workspace: 'w',
-      sandbox: 's',
-      host: 'h',
-      decision: 'passed',
-    })
     const rows = await database.transaction(async (trx) => {
-      await sql`INSERT INTO audit_events (writer, seq, body, hash) VALUES ('w1', 1, ${body}, 'h1')`.execute(trx)
+      await sql`INSERT INTO audit_events (writer, seq, body, hash) VALUES ('w1', 1, '{}', 'h1')`.execute(trx)
       return (await sql`SELECT rowid, * FROM audit_events`.execute(trx)).rows
     })
-    expect(rows).toEqual([
-      {
-        rowid: 1,
-        writer: 'w1',
-        seq: 1,
-        body,
-        hash: 'h1',
-        kind: 'exchange',
-        time: 't',
-        workspace: 'w',
-        sandbox: 's',
-        host: 'h',
-        decision: 'passed',
-      },
-    ])
+    expect(rows).toEqual([{ rowid: 1, writer: 'w1', seq: 1, body: '{}', hash: 'h1' }])
   })
 })
 

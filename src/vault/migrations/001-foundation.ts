@@ -108,19 +108,13 @@ const STATE_TABLES = [
   `CREATE TABLE key_checks (key_id TEXT NOT NULL PRIMARY KEY, check_value TEXT NOT NULL, created_at TEXT NOT NULL)`,
 ]
 
-/** The body is the truth; the other columns are computed from it, on reading only, so that a write costs one index. */
+/** The body is the truth. SQLite would compute generated columns on every insert, so readers look into the body instead. */
 const AUDIT_TABLES = [
   `CREATE TABLE audit_events (
     writer TEXT NOT NULL,
     seq INTEGER NOT NULL,
     body TEXT NOT NULL,
     hash TEXT NOT NULL,
-    kind TEXT GENERATED ALWAYS AS (json_extract(body, '$.kind')) VIRTUAL,
-    time TEXT GENERATED ALWAYS AS (json_extract(body, '$.time')) VIRTUAL,
-    workspace TEXT GENERATED ALWAYS AS (json_extract(body, '$.workspace')) VIRTUAL,
-    sandbox TEXT GENERATED ALWAYS AS (json_extract(body, '$.sandbox')) VIRTUAL,
-    host TEXT GENERATED ALWAYS AS (json_extract(body, '$.host')) VIRTUAL,
-    decision TEXT GENERATED ALWAYS AS (json_extract(body, '$.decision')) VIRTUAL,
     PRIMARY KEY (writer, seq)
   )`,
   `CREATE TABLE audit_checkpoints (
