@@ -13,22 +13,19 @@ export const MAX_VALUE_BYTES = 65_536
 /** Items of one page when `limit` is omitted, and the most that can be asked for. */
 export const PAGE_LIMIT = { default: 100, max: 200 } as const
 
+/** The type of every list answer. */
+export interface PageOf<T> {
+  readonly items: readonly T[]
+  /** Opaque; null on the last page. */
+  readonly nextCursor: string | null
+}
 const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
 const Strings = Type.Immutable(Type.Array(Type.String()))
 /** Any key, also one with a line break, which a Record's own pattern leaves unchecked. */
 const AnyKey = Type.String({ pattern: '^[\\s\\S]*$' })
 const StringMap = Type.Immutable(Type.Record(AnyKey, Type.String()))
 const Items = <T extends TSchema>(item: T) =>
-  Type.Object({
-    items: Type.Immutable(Type.Array(item)),
-    /** Opaque; null on the last page. */
-    nextCursor: Nullable(Type.String()),
-  })
-/** The type of every list answer. */
-export interface PageOf<T> {
-  readonly items: readonly T[]
-  readonly nextCursor: string | null
-}
+  Type.Object({ items: Type.Immutable(Type.Array(item)), nextCursor: Nullable(Type.String()) })
 const closed = { additionalProperties: false } as const
 
 // ---- errors ----

@@ -32,15 +32,20 @@ export function nodeCheck(version: string): Check {
   )
 }
 
-/** The directory and what is in it belong to one user alone. */
+/** The directory and the files in it belong to one user alone; public keys and folders of public files are no secret. */
 export async function dataDirectoryCheck(dataDir: string): Promise<Check> {
   const directory = await statOf(dataDir)
   if (directory === undefined) return check('data directory', 'ok', `${dataDir} is made by the first start`)
-  const open = (await Promise.all([dataDir, ...(await entriesOf(dataDir))].map(othersMayRead))).filter(
+  const open = (await Promise.all([othersMayOpen(dataDir), ...(await entriesOf(dataDir)).map(othersMayRead)])).filter(
     (path) => path !== '',
   )
   if (process.platform === 'win32' || open.length === 0) return check('data directory', 'ok', dataDir)
-  return check('data directory', 'failed', `others may open ${open.join(', ')}`, `chmod -R go= '${dataDir}'`)
+  return check(
+    'data directory',
+    'failed',
+    `others may open ${open.join(', ')}`,
+    `chmod go= ${open.map((path) => `'${path}'`).join(' ')}`,
+  )
 }
 
 /** Whether the server answers, and whether its clock is ours. */
@@ -149,13 +154,17 @@ async function danglingFiles(
 
 async function entriesOf(directory: string): Promise<string[]> {
   const names = await fs.readdir(directory).catch(() => [])
-  return names.map((name) => join(directory, name))
+  return names.filter((name) => !name.endsWith('.pub.pem')).map((name) => join(directory, name))
 }
 
 /** The path when group or others have any right on it, else ''. */
-async function othersMayRead(path: string): Promise<string> {
+async function othersMayOpen(path: string): Promise<string> {
   const stats = await statOf(path)
   return stats !== undefined && (stats.mode & 0o077) !== 0 ? path : ''
+}
+
+async function othersMayRead(path: string): Promise<string> {
+  return (await statOf(path))?.isFile() === true ? await othersMayOpen(path) : ''
 }
 
 async function statOf(path: string): Promise<Stats | undefined> {

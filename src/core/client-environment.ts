@@ -8,6 +8,9 @@
 /** Where a sandbox reaches its own local servers: never through the proxy, which refuses loopback anyway. */
 export const LOOPBACK_NO_PROXY = 'localhost,127.0.0.1,::1'
 
+/** Opens the trust store; not a secret: Java's customary one, which keys its integrity check. */
+export const JAVA_TRUST_STORE_PASSWORD = 'changeit'
+
 /** Clients add the certificates in this file to the ones they trust. */
 const ADDING = ['NODE_EXTRA_CA_CERTS'] as const
 
@@ -70,12 +73,12 @@ function pointing(names: readonly string[], file: string | undefined): Record<st
   return Object.fromEntries(names.map((name) => [name, file]))
 }
 
-/** A PKCS#12 store without a MAC opens with any password; one with the customary password opens with that one. */
+/** The launcher splits at white space outside double quotes. */
 function javaOptions(file: string): string {
   const options = [
     `-Djavax.net.ssl.trustStore=${file}`,
     '-Djavax.net.ssl.trustStoreType=PKCS12',
-    '-Djavax.net.ssl.trustStorePassword=changeit',
+    `-Djavax.net.ssl.trustStorePassword=${JAVA_TRUST_STORE_PASSWORD}`,
   ]
   return options.map((option) => (/\s/.test(option) ? `"${option}"` : option)).join(' ')
 }

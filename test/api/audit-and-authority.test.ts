@@ -1,5 +1,6 @@
 /** Contract: events come out whole and as they were, page by page; the authority shows its public side alone. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { AuditEventDocument } from '../../src/api/contract.ts'
 import type { StoredAuditEvent } from '../../src/core/audit-event.ts'
 import { ApiUnderTest } from './support/api-under-test.ts'
 
@@ -45,6 +46,11 @@ const EVENTS: StoredAuditEvent[] = [
   { ...chain, ...request, kind: 'release', id: '1', seq: 1, secrets },
 ]
 
+type FieldOf<T> = T extends unknown ? keyof T : never
+type Undeclared = Exclude<FieldOf<StoredAuditEvent>, keyof AuditEventDocument>
+/** Does not compile when an event has a field that the contract would drop. */
+const EVERY_FIELD_IS_DECLARED: [Undeclared] extends [never] ? true : never = true
+
 let api: ApiUnderTest
 
 beforeEach(async () => {
@@ -55,6 +61,7 @@ afterEach(() => api.stop())
 
 describe('audit events', () => {
   it('of every kind come out field by field as they were stored', async () => {
+    expect(EVERY_FIELD_IS_DECLARED).toBe(true)
     expect((await api.call('GET', '/v1/audit/events')).json).toEqual({ items: EVENTS, nextCursor: null })
   })
 

@@ -132,6 +132,8 @@ describe('doctor', () => {
     const dataDir = join(folder, 'data')
     mkdirSync(dataDir, { mode: 0o700 })
     writeFileSync(join(dataDir, 'keyring'), '', { mode: 0o600 })
+    mkdirSync(join(dataDir, 'trust'), { mode: 0o755 })
+    writeFileSync(join(dataDir, 'audit-key.pub.pem'), '', { mode: 0o644 })
     expect((await doctor({ dataDir })).states['data directory']).toBe('ok')
     chmodSync(join(dataDir, 'keyring'), 0o640)
     const { code, checks } = await doctor({ dataDir })
@@ -139,7 +141,7 @@ describe('doctor', () => {
     expect(checks.find(({ name }) => name === 'data directory')).toMatchObject({
       state: 'failed',
       detail: `others may open ${join(dataDir, 'keyring')}`,
-      fix: `chmod -R go= '${dataDir}'`,
+      fix: `chmod go= '${join(dataDir, 'keyring')}'`,
     })
   })
 
