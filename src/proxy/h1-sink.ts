@@ -50,6 +50,8 @@ export class H1Sink implements ResponseSink {
 
   head(status: number, reason: string, headers: readonly string[]): void {
     this.#response.writeHead(status, reason, headers as string[])
+    // Node keeps the head for the first byte of the body: together when that is here already, at once when it is not.
+    process.nextTick(this.#flushHead)
   }
 
   write(chunk: Buffer): boolean {
@@ -71,6 +73,10 @@ export class H1Sink implements ResponseSink {
   abort(): void {
     if (this.#switched) this.#response.req.socket.destroy()
     else this.#response.destroy()
+  }
+
+  readonly #flushHead = (): void => {
+    if (this.#bytes === 0 && !this.#response.writableEnded) this.#response.flushHeaders()
   }
 
   readonly #onClose = (): void => {

@@ -82,7 +82,7 @@ export function rejectionOf(error: CoatcheckError, requestId: string): Rejection
 /** Answers on a sink; a response that has begun is cut, so that it cannot pass for a whole one. Returns the status sent. */
 export function reject(sink: ResponseSink, thrown: unknown, requestId: string): number | null {
   const rejection = rejectionOf(asCoatcheckError(thrown), requestId)
-  if (sink.headSent) {
+  if (sink.headSent || sink.gone) {
     sink.abort()
     return null
   }
