@@ -93,7 +93,9 @@ export async function printFields(io: CliIo, fields: readonly (readonly [string,
 export async function printFailure(io: CliIo, failure: Failure, json: boolean): Promise<void> {
   const { error } = failure.document
   if (json) return await write(io.stderr, `${jsonText(failure.document)}\n`)
-  await note(io, `error: ${error.message}`)
+  // Only a list of mistakes in the settings has lines of its own; anything else stays one line.
+  const lines = error.code === 'config_invalid' ? error.message.split('\n') : [error.message]
+  for (const line of lines) await note(io, `error: ${line}`)
   if (error.hint !== '') await note(io, `  fix: ${error.hint}`)
   if (error.requestId !== null) await note(io, `  request: ${error.requestId}`)
 }

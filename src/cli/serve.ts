@@ -2,11 +2,9 @@
 import { join } from 'node:path'
 import { App } from '../app.ts'
 import { loadSettings } from '../config.ts'
+import { nodeCheck } from './doctor-checks.ts'
 import type { CliIo, LocalOptions } from './io.ts'
 import { note } from './output.ts'
-
-/** Node releases with the fixes of October 2026: Brotli and HTTP/2 in the parsers that read hostile bytes. */
-const PATCHED: Readonly<Record<number, readonly [number, number]>> = { 24: [22, 1], 26: [12, 1] }
 
 const FOLDER_FOR_PEOPLE = 'certs'
 
@@ -23,10 +21,9 @@ export async function serve(options: LocalOptions, io: CliIo): Promise<number> {
   keepRunning(app)
   // An inspector would show every value; taking the signal keeps Node from opening one.
   process.on('SIGUSR1', () => app.log.warn({}, 'SIGUSR1 ignored: no inspector is opened'))
-  await note(io, greeting(app))
-  if (isUnpatched(process.versions.node)) {
-    app.log.warn({ node: process.versions.node }, 'this Node lacks the October 2026 security fixes: update it')
-  }
+  for (const line of greeting(app)) await note(io, line)
+  const runtime = nodeCheck(process.versions.node)
+  if (runtime.fix !== null) app.log.warn({ node: process.versions.node }, runtime.fix)
   app.log.info({ proxy: app.proxyUrl, api: app.apiUrl }, 'started')
   await stopped
   app.log.info({}, 'stopping: exchanges under way may finish')
@@ -34,7 +31,7 @@ export async function serve(options: LocalOptions, io: CliIo): Promise<number> {
   return 0
 }
 
-function greeting(app: App): string {
+function greeting(app: App): readonly string[] {
   const { path, adminToken, trust } = app.data
   return [
     `proxy        ${app.proxyUrl}`,
@@ -42,7 +39,7 @@ function greeting(app: App): string {
     `data         ${path}`,
     `authority    ${trust.caFile} (copied to ${FOLDER_FOR_PEOPLE}/)`,
     `admin token  ${adminToken.path}${adminToken.created ? ' (created)' : ''}`,
-  ].join('\n')
+  ]
 }
 
 /** Resolves at the first SIGINT or SIGTERM; a second one ends the process at once. */
@@ -66,10 +63,4 @@ function keepRunning(app: App): void {
     app.log.error({ cause }, 'an error reached nobody')
     if (!['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ECONNABORTED'].includes(cause.code ?? '')) process.exit(1)
   })
-}
-
-function isUnpatched(version: string): boolean {
-  const [major = 0, minor = 0, patch = 0] = version.split('.').map(Number)
-  const fixed = PATCHED[major]
-  return fixed !== undefined && (minor < fixed[0] || (minor === fixed[0] && patch < fixed[1]))
 }
