@@ -25,6 +25,10 @@ const REPLACING = [
   'CARGO_HTTP_CAINFO',
   'DENO_CERT',
   'npm_config_cafile',
+  'NIX_SSL_CERT_FILE',
+  'HTTPLIB2_CA_CERTS',
+  'GRPC_DEFAULT_SSL_ROOTS_FILE_PATH',
+  'CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE',
 ] as const
 
 /** Files as the client sees them; an omitted one leaves out the variables that would name it. */
@@ -54,7 +58,7 @@ export function clientEnvironment(input: ClientEnvironmentInput): Record<string,
     NODE_USE_ENV_PROXY: '1',
     ...pointing(ADDING, input.caFile),
     ...pointing(REPLACING, input.bundleFile),
-    ...(input.javaTrustStoreFile === undefined ? {} : { JAVA_TOOL_OPTIONS: javaOptions(input.javaTrustStoreFile) }),
+    JAVA_TOOL_OPTIONS: javaOptions(input),
   }
 }
 
@@ -73,12 +77,37 @@ function pointing(names: readonly string[], file: string | undefined): Record<st
   return Object.fromEntries(names.map((name) => [name, file]))
 }
 
-/** The launcher splits at white space outside double quotes. */
-function javaOptions(file: string): string {
+/**
+ * Java reads none of the variables above. Its own properties know host and port, but the JDK has none for credentials,
+ * and every JVM prints this variable when it starts: the token stays out of it. A program proves itself with an
+ * Authenticator, for which Basic must be allowed on CONNECT (JDK 8u111), or the listener is bound to one sandbox.
+ */
+function javaOptions({ proxyUrl, noProxy, javaTrustStoreFile }: ClientEnvironmentInput): string {
+  const { hostname, port } = new URL(proxyUrl)
+  const proxied = ['http', 'https'].flatMap((scheme) => [
+    `-D${scheme}.proxyHost=${hostname}`,
+    `-D${scheme}.proxyPort=${port === '' ? '80' : port}`,
+  ])
   const options = [
+    ...proxied,
+    `-Dhttp.nonProxyHosts=${javaHosts(noProxy)}`,
+    '-Djdk.http.auth.tunneling.disabledSchemes=',
+    ...(javaTrustStoreFile === undefined ? [] : javaTrust(javaTrustStoreFile)),
+  ]
+  // The JVM splits at white space outside quotes.
+  return options.map((option) => (/\s/.test(option) ? `"${option}"` : option)).join(' ')
+}
+
+function javaTrust(file: string): string[] {
+  return [
     `-Djavax.net.ssl.trustStore=${file}`,
     '-Djavax.net.ssl.trustStoreType=PKCS12',
     `-Djavax.net.ssl.trustStorePassword=${JAVA_TRUST_STORE_PASSWORD}`,
   ]
-  return options.map((option) => (/\s/.test(option) ? `"${option}"` : option)).join(' ')
+}
+
+/** NO_PROXY as Java writes it: `|` between names, `*` before a suffix, brackets around IPv6. */
+function javaHosts(noProxy: string): string {
+  const hosts = noProxy.split(',').map((host) => host.trim())
+  return hosts.map((host) => host.replace(/^\./, '*.').replace(/^(.*:.*)$/, '[$1]')).join('|')
 }

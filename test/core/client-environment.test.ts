@@ -3,6 +3,14 @@ import { describe, expect, it } from 'vitest'
 import { clientEnvironment, proxyUrlFor } from '../../src/core/client-environment.ts'
 
 const proxyUrl = 'http://agent:token@127.0.0.1:8080'
+const java = [
+  '-Dhttp.proxyHost=127.0.0.1',
+  '-Dhttp.proxyPort=8080',
+  '-Dhttps.proxyHost=127.0.0.1',
+  '-Dhttps.proxyPort=8080',
+  '-Dhttp.nonProxyHosts=localhost',
+  '-Djdk.http.auth.tunneling.disabledSchemes=',
+].join(' ')
 
 describe('clientEnvironment', () => {
   it('sets proxy variables in both cases and nothing of trust without files', () => {
@@ -16,6 +24,7 @@ describe('clientEnvironment', () => {
       NO_PROXY: 'localhost',
       no_proxy: 'localhost',
       NODE_USE_ENV_PROXY: '1',
+      JAVA_TOOL_OPTIONS: java,
     })
   })
 
@@ -32,16 +41,35 @@ describe('clientEnvironment', () => {
       'CARGO_HTTP_CAINFO',
       'DENO_CERT',
       'npm_config_cafile',
+      'NIX_SSL_CERT_FILE',
+      'HTTPLIB2_CA_CERTS',
+      'GRPC_DEFAULT_SSL_ROOTS_FILE_PATH',
+      'CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE',
     ])
   })
 
   it('points Java at its trust store, quoted where the path has a space', () => {
     const options = (javaTrustStoreFile: string) =>
-      clientEnvironment({ proxyUrl, noProxy: '', javaTrustStoreFile })['JAVA_TOOL_OPTIONS']
+      clientEnvironment({ proxyUrl, noProxy: 'localhost', javaTrustStoreFile })['JAVA_TOOL_OPTIONS']
     expect(options('/a/t.p12')).toBe(
-      '-Djavax.net.ssl.trustStore=/a/t.p12 -Djavax.net.ssl.trustStoreType=PKCS12 -Djavax.net.ssl.trustStorePassword=changeit',
+      `${java} -Djavax.net.ssl.trustStore=/a/t.p12 -Djavax.net.ssl.trustStoreType=PKCS12 -Djavax.net.ssl.trustStorePassword=changeit`,
     )
-    expect(options('/a b/t.p12')).toMatch(/^"-Djavax\.net\.ssl\.trustStore=\/a b\/t\.p12" /)
+    expect(options('/a b/t.p12')).toContain(' "-Djavax.net.ssl.trustStore=/a b/t.p12" ')
+  })
+
+  it('tells Java the proxy and the exceptions in its own words, and no credentials: a JVM prints them', () => {
+    const options = (url: string, noProxy: string) => clientEnvironment({ proxyUrl: url, noProxy })['JAVA_TOOL_OPTIONS']
+    expect(options(proxyUrl, '')).not.toContain('token')
+    expect(options('http://[::1]', 'localhost, 127.0.0.1,::1,.corp.test')).toBe(
+      [
+        '-Dhttp.proxyHost=[::1]',
+        '-Dhttp.proxyPort=80',
+        '-Dhttps.proxyHost=[::1]',
+        '-Dhttps.proxyPort=80',
+        '-Dhttp.nonProxyHosts=localhost|127.0.0.1|[::1]|*.corp.test',
+        '-Djdk.http.auth.tunneling.disabledSchemes=',
+      ].join(' '),
+    )
   })
 })
 
