@@ -24,6 +24,9 @@ export interface H1Limits {
   readonly idleTimeoutMs: number
 }
 
+/** How long a refused connection is read from. */
+const LINGER_MS = 1_000
+
 /** @param onRequest called for every request but CONNECT; it must not throw. */
 export function createH1Server(limits: H1Limits, clock: Clock, onRequest: OnRequest): http.Server {
   const server = http.createServer({
@@ -48,10 +51,17 @@ export function createH1Server(limits: H1Limits, clock: Clock, onRequest: OnRequ
     take(message, new H1Sink(responseOn(message, socket as Socket)), { upgrade: { socket, head } })
   })
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
-    if (socket.writable) socket.end(rejectionBytes(parseFailure(error), uuidv7(clock())))
-    else socket.destroy()
+    // What is still coming after the answer fails again, and is read away.
+    if (socket.writable) answerAndClose(socket, rejectionBytes(parseFailure(error), uuidv7(clock())))
   })
   return server
+}
+
+/** Closing at once would reset the connection under a sandbox that still sends, and take the answer from it. */
+function answerAndClose(socket: Duplex, answer: Buffer): void {
+  socket.end(answer)
+  const linger = setTimeout(() => socket.destroy(), LINGER_MS).unref()
+  socket.once('close', () => clearTimeout(linger))
 }
 
 function isHandshake(message: IncomingMessage): boolean {
@@ -80,7 +90,8 @@ function parsed(
 ): ParsedRequest {
   return {
     id: uuidv7(clock()),
-    httpVersion: message.httpVersion,
+    // A request line can claim 2.0 and llhttp lets it, but only an h2 connection speaks it (RFC 9113 3).
+    httpVersion: message.httpVersion === '2.0' ? '2.0 in a request line' : message.httpVersion,
     method: message.method ?? '',
     target: message.url ?? '',
     headers: message.rawHeaders,
@@ -106,6 +117,14 @@ function parseFailure(error: NodeJS.ErrnoException): CoatcheckError {
       'headers_too_large',
       'The request head is too large.',
       'Send fewer or shorter fields; limits.headerBytes sets the bound.',
+      { cause: error },
+    )
+  }
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    return new CoatcheckError(
+      'bad_request',
+      'The request head did not arrive in time.',
+      'Send it at once; limits.headersTimeout sets the bound.',
       { cause: error },
     )
   }

@@ -48,17 +48,29 @@ export function readUntilQuiet(socket: Socket, quietMs = 300): Promise<string> {
   })
 }
 
+/** A connection to the proxy itself. What comes back is added to what the sandbox saw. */
+export async function openProxy(rig: Rig): Promise<Wire> {
+  const socket = net.connect(Number(new URL(rig.app.proxyUrl).port), '127.0.0.1')
+  await new Promise<void>((resolve, reject) => socket.once('connect', resolve).once('error', reject))
+  return new Wire(socket, (chunk) => rig.seen.push(chunk))
+}
+
+/** The field that proves who a sandbox is: name and value. */
+export function proxyAuthorization({ name, token }: Pick<RigSandbox, 'name' | 'token'>): [string, string] {
+  return ['Proxy-Authorization', `Basic ${Buffer.from(`${name}:${token}`).toString('base64')}`]
+}
+
 /** CONNECT with the sandbox's credentials; throws the status line when refused. */
 export function openTunnel(sandbox: RigSandbox, authority: string): Promise<Socket> {
   const proxy = new URL(sandbox.proxyUrl)
-  const credentials = Buffer.from(`${sandbox.name}:${sandbox.token}`).toString('base64')
+  const [, credentials] = proxyAuthorization(sandbox)
   return new Promise((resolve, reject) => {
     const request = http.request({
       host: proxy.hostname,
       port: proxy.port,
       method: 'CONNECT',
       path: authority,
-      headers: { host: authority, 'proxy-authorization': `Basic ${credentials}` },
+      headers: { host: authority, 'proxy-authorization': credentials },
       agent: false,
     })
     request.once('error', reject)
