@@ -11,12 +11,16 @@ import type { Clock } from '../core/ports.ts'
 import { H1Sink } from './h1-sink.ts'
 import type { ExchangeRequest, UpgradeSocket } from './message.ts'
 import { rejectionBytes } from './rejection.ts'
+import { Turns } from './turns.ts'
 import { isWebSocketHandshake } from './upgrade.ts'
 
 /** What a parsed request is before it is known whose it is. */
 export type ParsedRequest = Omit<ExchangeRequest, 'sandbox' | 'tunnel'>
 
 export type OnRequest = (request: ParsedRequest, sink: H1Sink, socket: Socket) => void
+
+/** @param head bytes that came after the CONNECT. */
+export type OnConnect = (message: IncomingMessage, socket: Socket, head: Buffer) => void
 
 export interface H1Limits {
   readonly headerBytes: number
@@ -27,8 +31,8 @@ export interface H1Limits {
 /** How long a refused connection is read from. */
 const LINGER_MS = 1_000
 
-/** @param onRequest called for every request but CONNECT; it must not throw. */
-export function createH1Server(limits: H1Limits, clock: Clock, onRequest: OnRequest): http.Server {
+/** Both callbacks get one request at a time of each connection, and must not throw. */
+export function createH1Server(limits: H1Limits, clock: Clock, onRequest: OnRequest, onConnect: OnConnect): http.Server {
   const server = http.createServer({
     maxHeaderSize: limits.headerBytes,
     headersTimeout: limits.headersTimeoutMs,
@@ -41,20 +45,39 @@ export function createH1Server(limits: H1Limits, clock: Clock, onRequest: OnRequ
     noDelay: true,
     shouldUpgradeCallback: (request) => isHandshake(request),
   })
-  const take = (message: IncomingMessage, sink: H1Sink, extra: { expects?: boolean; upgrade?: UpgradeSocket }) => {
-    onRequest(parsed(message, clock, extra.expects ?? false, extra.upgrade ?? null), sink, message.socket)
+  const turns = new Turns()
+  const take = (message: IncomingMessage, response: ServerResponse, expects: boolean) => {
+    const { socket } = message
+    turns.take(socket, message, response, () => {
+      onRequest(parsed(message, clock, expects, null), new H1Sink(response), socket)
+    })
   }
-  server.on('request', (message, response) => take(message, new H1Sink(response), {}))
-  server.on('checkContinue', (message, response) => take(message, new H1Sink(response), { expects: true }))
-  server.on('checkExpectation', (_message, response) => response.writeHead(417).end())
-  server.on('upgrade', (message, socket, head) => {
-    take(message, new H1Sink(responseOn(message, socket as Socket)), { upgrade: { socket, head } })
+  server.on('request', (message, response) => take(message, response, false))
+  server.on('checkContinue', (message, response) => take(message, response, true))
+  server.on('checkExpectation', (message, response) => take(message, response, false))
+  server.on('upgrade', (message, stream, head) => {
+    const socket = handedOver(stream)
+    turns.take(socket, message, null, () => {
+      const sink = new H1Sink(responseOn(message, socket))
+      onRequest(parsed(message, clock, false, { socket, head }), sink, socket)
+    })
+  })
+  server.on('connect', (message, stream, head) => {
+    const socket = handedOver(stream)
+    turns.take(socket, message, null, () => onConnect(message, socket, head))
   })
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
     // What is still coming after the answer fails again, and is read away.
-    if (socket.writable) answerAndClose(socket, rejectionBytes(parseFailure(error), uuidv7(clock())))
+    if (turns.inAnswer(socket as Socket)) socket.destroy()
+    else if (socket.writable) answerAndClose(socket, rejectionBytes(parseFailure(error), uuidv7(clock())))
   })
   return server
+}
+
+/** A connection that Node's server has let go of, its error listener included: without one an error ends the process. */
+function handedOver(stream: Duplex): Socket {
+  stream.on('error', () => stream.destroy())
+  return stream as Socket
 }
 
 /** Closing at once would reset the connection under a sandbox that still sends, and take the answer from it. */
@@ -78,7 +101,6 @@ function responseOn(message: IncomingMessage, socket: Socket): ServerResponse {
   response.shouldKeepAlive = false
   response.assignSocket(socket)
   response.once('finish', () => socket.end())
-  socket.on('error', () => socket.destroy())
   return response
 }
 
