@@ -39,6 +39,8 @@ export class MaskedSink implements ResponseSink {
   readonly #body: BodyMasker
   #held: HeldHead | null = null
   #chunks: Buffer[] = []
+  /** True once the body is, or may be, another than the upstream's. */
+  #changed = false
 
   constructor(sink: ResponseSink, masker: Masker, method: string) {
     this.#sink = sink
@@ -98,6 +100,7 @@ export class MaskedSink implements ResponseSink {
 
   write(chunk: Buffer): boolean {
     const clean = this.#body.push(chunk)
+    if (clean !== chunk) this.#changed = true
     if (clean.length === 0) return true
     if (this.#held === null) return this.#sink.write(clean)
     this.#chunks.push(clean)
@@ -124,10 +127,9 @@ export class MaskedSink implements ResponseSink {
       this.#chunks.length === 1 && rest.length === 0
         ? (this.#chunks[0] as Buffer)
         : Buffer.concat([...this.#chunks, rest])
-    const unchanged = body.length === contentLength(head.headers)
-    const headers = unchanged
-      ? head.headers
-      : [...without(head.headers, DIGESTS), 'content-length', String(body.length)]
+    const headers = this.#changed
+      ? [...without(head.headers, DIGESTS), 'content-length', String(body.length)]
+      : head.headers
     this.#sink.head(head.status, head.reason, headers)
     this.#sink.write(body)
   }
