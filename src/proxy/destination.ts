@@ -35,6 +35,9 @@ function requireForwardable(request: ExchangeRequest): void {
   if (request.httpVersion !== '1.1' && request.httpVersion !== '2.0') {
     throw new CoatcheckError('version_not_supported', `HTTP/${request.httpVersion} is not forwarded.`, 'Use HTTP/1.1.')
   }
+  if (every(request.headers, 'expect').some((expected) => expected.toLowerCase() !== '100-continue')) {
+    throw badRequest('The Expect field asks for something that is not known here.', 'Expect 100-continue or nothing.')
+  }
 }
 
 function hostField(request: ExchangeRequest, scheme: Scheme): Authority {

@@ -26,6 +26,8 @@ interface Link {
 
 /** Idle connections kept for one workspace and destination. */
 const IDLE_PER_KEY = 64
+/** They are written without waiting for a slow sandbox, so an upstream may not send them without end. */
+const MOST_INFORMATIONAL = 64
 
 export class UndiciForwarder implements Forwarder {
   readonly #upstream: Upstream
@@ -120,6 +122,7 @@ class ResponseHandler implements Dispatcher.DispatchHandler {
   readonly #sink: ResponseSink
   readonly #observer: ForwardObserver
   readonly #finished: (error: unknown) => void
+  #informational = 0
 
   constructor(link: Link, sink: ResponseSink, observer: ForwardObserver, finished: (error: unknown) => void) {
     this.#link = link
@@ -137,8 +140,9 @@ class ResponseHandler implements Dispatcher.DispatchHandler {
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, _fields: unknown, reason = ''): void {
     const fields = responseFields(rawFields(controller.rawHeaders))
-    if (status < 200) this.#sink.informational(status, fields)
-    else this.#sink.head(status, reason, fields)
+    if (status >= 200) this.#sink.head(status, reason, fields)
+    else if (++this.#informational <= MOST_INFORMATIONAL) this.#sink.informational(status, fields)
+    else throw new Error('more informational answers than anyone sends')
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {

@@ -54,13 +54,19 @@ export class ProxyListener {
   constructor(ports: ListenerPorts) {
     this.#ports = ports
     this.#tunnels = new TunnelSet(ports.sandboxes, ports.limits.tunnelsPerSandbox)
-    this.#outer = createH1Server(ports.limits, ports.clock, (request, sink) => void this.#absolute(request, sink))
+    this.#outer = createH1Server(
+      ports.limits,
+      ports.clock,
+      (request, sink) => void this.#absolute(request, sink),
+      (message, socket, head) => void this.#connect(message, socket, head),
+    )
     this.#outer.maxConnections = ports.limits.connections
-    this.#outer.on('connect', (message, socket, head) => void this.#connect(message, socket as Socket, head))
-    this.#inner = createH1Server(ports.limits, ports.clock, (request, sink, socket) => {
-      void this.#tunnelled(request, sink, socket)
-    })
-    this.#inner.on('connect', (message, socket) => this.#refuse(socket as Socket, null, nestedConnect(), message))
+    this.#inner = createH1Server(
+      ports.limits,
+      ports.clock,
+      (request, sink, socket) => void this.#tunnelled(request, sink, socket),
+      (message, socket) => this.#refuse(socket, this.#tunnels.of(socket)?.sandbox ?? null, nestedConnect(), message),
+    )
     // The inner server listens nowhere; this event starts its watch over slow request heads.
     this.#inner.emit('listening')
   }
@@ -115,7 +121,6 @@ export class ProxyListener {
   }
 
   async #connect(message: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
-    socket.on('error', () => socket.destroy())
     const id = uuidv7(this.#ports.clock())
     let sandbox: SandboxIdentity | null = null
     try {

@@ -83,10 +83,10 @@ function join(request: OutgoingRequest, upstream: Socket, sink: ResponseSink): P
             upstreamRequest.prependListener('upgrade', (response: IncomingMessage) => {
               response.headers = fieldsOf(sink.switching(response.rawHeaders))
             })
-            upstreamRequest.prependListener('response', (response: IncomingMessage) => {
-              // Marked as handled, so that the answer goes through the sink (and its masking) instead of a raw pipe.
-              Object.assign(response, { upgrade: true })
-              relayAnswer(response, sink).then(resolve, reject)
+            // In place of the middleware's own listener, which it adds after this event and which pipes the answer raw.
+            queueMicrotask(() => {
+              upstreamRequest.removeAllListeners('response')
+              upstreamRequest.once('response', (response) => void relayAnswer(response, sink).then(resolve, reject))
             })
           })
         },

@@ -1,0 +1,86 @@
+/**
+ * Requests that were sent back to back on one connection take turns: only safe ones run together (RFC 9112 9.3.2), and
+ * what takes the connection over waits until it is alone, so that nothing is ever written into the middle of an answer.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+
+interface Turn {
+  readonly message: IncomingMessage
+  /** Null for what takes the connection over: nothing comes after it. */
+  readonly response: ServerResponse | null
+  readonly start: () => void
+}
+
+const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
+/** Of one connection, so that it cannot ask for more work than an equal share. */
+const MOST_TOGETHER = 8
+/** No client that pipelines sends more; the rest would only cost memory. */
+const MOST_WAITING = 64
+
+/** The turns of one connection. */
+class Line {
+  readonly #socket: Socket
+  readonly #running: Turn[] = []
+  readonly #waiting: Turn[] = []
+
+  constructor(socket: Socket) {
+    this.#socket = socket
+  }
+
+  take(turn: Turn): void {
+    if (this.#waiting.length === 0 && this.#mayStart(turn)) this.#start(turn)
+    else if (this.#waiting.length < MOST_WAITING) this.#waiting.push(turn)
+    else this.#socket.destroy()
+  }
+
+  /** True when bytes written to the socket now would stand in an answer, or be taken for the answer to another request. */
+  get inAnswer(): boolean {
+    const [turn] = this.#running
+    if (turn === undefined) return false
+    return this.#running.length > 1 || turn.message.complete || (turn.response?.headersSent ?? true)
+  }
+
+  #mayStart(turn: Turn): boolean {
+    if (this.#running.length === 0) return true
+    return this.#running.length < MOST_TOGETHER && isSafe(turn) && this.#running.every(isSafe)
+  }
+
+  #start(turn: Turn): void {
+    this.#running.push(turn)
+    turn.response?.once('close', this.#next)
+    turn.start()
+  }
+
+  /** Answers leave in the order of the requests, so the one that is complete is the first. */
+  readonly #next = (): void => {
+    this.#running.shift()
+    for (let turn = this.#waiting[0]; turn !== undefined && this.#mayStart(turn); turn = this.#waiting[0]) {
+      if (this.#socket.destroyed) return
+      this.#waiting.shift()
+      this.#start(turn)
+    }
+  }
+}
+
+function isSafe({ message, response }: Turn): boolean {
+  return response !== null && SAFE.has(message.method ?? '')
+}
+
+export class Turns {
+  readonly #lines = new WeakMap<Socket, Line>()
+
+  /** Calls `start` when it is this request's turn on its connection; never when the connection is gone. */
+  take(socket: Socket, message: IncomingMessage, response: ServerResponse | null, start: () => void): void {
+    let line = this.#lines.get(socket)
+    if (line === undefined) {
+      line = new Line(socket)
+      this.#lines.set(socket, line)
+    }
+    line.take({ message, response, start })
+  }
+
+  inAnswer(socket: Socket): boolean {
+    return this.#lines.get(socket)?.inAnswer ?? false
+  }
+}
