@@ -1,0 +1,91 @@
+/** One phase on one subject: what is asked of it, and which figures come of it. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { holdOpen, type Load, runLoad } from './load.ts'
+import type { BenchOptions, Phase } from './options.ts'
+import { CAN_READ_COST, highestResidentMiB, residentMiB } from './process-cost.ts'
+import type { Subject } from './subjects.ts'
+import type { Tools } from './tools.ts'
+
+/** Figure -> value: `…PerSecond`, `…Ms`, `…Us` of CPU, `…MiB`, `…KiB`. */
+export type Figures = Readonly<Record<string, number>>
+
+/** Phases that are repeated in every round; the others look at memory and large bodies, once. */
+export const TIMED: ReadonlySet<Phase> = new Set<Phase>(['ka1', 'ka32', 'new'])
+
+const NEW_AT_ONCE = 8
+const SETTLE_MS = 1_000
+const KIB_PER_MIB = 1024
+const MICROSECONDS = 1e6
+
+export interface PhaseParts {
+  readonly tools: Tools
+  readonly options: BenchOptions
+}
+
+export function runPhase(parts: PhaseParts, phase: Phase, subject: Subject): Promise<Figures> {
+  const { secs } = parts.options
+  switch (phase) {
+    case 'ka1':
+      return requests(parts, subject, { mode: 'ka', connections: 1, secs: secs / 2 })
+    case 'ka32':
+      return requests(parts, subject, { mode: 'ka', connections: 32, secs })
+    case 'new':
+      return connections(parts, subject, (secs * 2) / 3)
+    case 'down':
+      return body(parts, subject, { path: `/bytes/${parts.options.bodyBytes}` })
+    case 'up':
+      return body(parts, subject, { path: '/upload', upload: parts.options.bodyBytes })
+    case 'idle':
+      return idle(parts, subject)
+  }
+}
+
+/** Lets a fresh process reach the speed it will have: code is compiled and caches are filled. */
+export async function warmUp(parts: PhaseParts, subject: Subject): Promise<void> {
+  await runLoad(parts.tools, subject.small, { mode: 'ka', connections: 32, secs: 1.5 }, subject.pid)
+}
+
+/** Only what could be read is a figure. */
+function cost(name: string, seconds: number, per: number): Figures {
+  return CAN_READ_COST ? { [name]: (seconds / per) * MICROSECONDS } : {}
+}
+
+async function requests({ tools }: PhaseParts, { small, pid }: Subject, load: Load): Promise<Figures> {
+  const { figures, cpu } = await runLoad(tools, small, load, pid)
+  const { perSecond, p50Ms, p99Ms, total } = figures
+  return { requestsPerSecond: perSecond, p50Ms, p99Ms, ...cost('cpuPerRequestUs', cpu, total) }
+}
+
+async function connections({ tools }: PhaseParts, { small, pid }: Subject, secs: number): Promise<Figures> {
+  const { figures, cpu } = await runLoad(tools, small, { mode: 'new', connections: NEW_AT_ONCE, secs }, pid)
+  return {
+    connectionsPerSecond: figures.perSecond,
+    handshakeP50Ms: figures.handshakeP50Ms,
+    ...cost('cpuPerConnectionUs', cpu, figures.total),
+  }
+}
+
+async function body({ tools }: PhaseParts, { sink, pid }: Subject, what: Partial<Load>): Promise<Figures> {
+  const before = residentMiB(pid)
+  const load = { mode: 'ka', connections: 1, count: 1, ...what } as const
+  const { result, max } = await highestResidentMiB(pid, () => runLoad(tools, sink, load, pid))
+  const { figures, cpu } = result
+  const memory = { rssBeforeMiB: before, rssMaxMiB: max, rssAfterMiB: residentMiB(pid), rssGrowthMiB: max - before }
+  const mib = figures.bytes / 1024 ** 2
+  return {
+    mibPerSecond: mib / figures.seconds,
+    ...cost('cpuPerMibUs', cpu, mib),
+    ...(CAN_READ_COST ? memory : {}),
+  }
+}
+
+async function idle({ tools, options }: PhaseParts, { small, pid }: Subject): Promise<Figures> {
+  const count = options.idleTunnels
+  const before = residentMiB(pid)
+  let open = before
+  await holdOpen(tools, small, count, async () => {
+    await sleep(SETTLE_MS)
+    open = residentMiB(pid)
+  })
+  return CAN_READ_COST ? { rssIdleMiB: before, kibPerTunnel: ((open - before) * KIB_PER_MIB) / count } : {}
+}
