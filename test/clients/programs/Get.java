@@ -34,7 +34,7 @@ public class Get {
     return new String(connection.getInputStream().readAllBytes());
   }
 
-  /** An Authenticator would drop the Authorization header of the request (JDK-8326949), so the proxy's is sent as a header. */
+  /** With an Authenticator set, JDK 17 drops the Authorization header of a request, so the credentials go as a header. */
   static String withClient(String url, String[] credentials) throws Exception {
     HttpRequest.Builder request = HttpRequest.newBuilder(URI.create(url)).header("Authorization", BEARER);
     if (credentials != null) {
