@@ -4,8 +4,14 @@
  */
 import type { SecureContext } from 'node:tls'
 import type { AuditEvent, StoredAuditEvent } from './audit-event.ts'
+import type { Page, PageRequest } from './page.ts'
+import type { Audience, Principal, Role } from './principal.ts'
 import type { Sandbox, SandboxIdentity } from './sandbox.ts'
-import type { MountedSecret, Secret, SecretType, SecretValue, SecretVersion } from './secret.ts'
+import type { MountedSecret, SecretValue } from './secret.ts'
+
+export type { Page, PageRequest } from './page.ts'
+export type { Principal } from './principal.ts'
+export type { NewSecret, SecretPatch, SecretStore, SecretWritten } from './secret-store.ts'
 
 /** Milliseconds since the epoch. */
 export type Clock = () => number
@@ -38,6 +44,12 @@ export interface SecretReader {
   anyMountedAllows(sandbox: SandboxIdentity, host: string): boolean | Promise<boolean>
 }
 
+/** Told of every release; remembers the last one of each secret and writes it down within a second, off the hot path. */
+export interface SecretUsage {
+  /** `at` in milliseconds since the epoch. Never throws, never waits. */
+  used(secretId: string, at: number): void
+}
+
 export interface LeafIssuer {
   /** A TLS server context whose leaf is for exactly this canonical host. Cached, single flight, bounded. */
   contextFor(host: string): Promise<SecureContext>
@@ -50,73 +62,7 @@ export interface AuditAppender {
   append(events: readonly AuditEvent[]): Promise<void>
 }
 
-// ---- control plane ----
-
-/** Who calls the API. */
-export interface Principal {
-  readonly kind: 'user' | 'api_key' | 'agent' | 'system'
-  readonly id: string
-  readonly name: string
-  readonly workspaceId: string
-}
-
-export interface Page<T> {
-  readonly items: readonly T[]
-  /** Opaque; null on the last page. */
-  readonly nextCursor: string | null
-}
-
-export interface PageRequest {
-  /** 1..200. */
-  readonly limit: number
-  readonly cursor: string | null
-}
-
-export interface NewSecret {
-  readonly name: string
-  readonly value: SecretValue
-  readonly description?: string | null
-  readonly type?: SecretType
-  /** Omitted or null = unrestricted; [] is refused. */
-  readonly hosts?: readonly string[] | null
-  readonly placements?: readonly string[]
-  /** Prefix put before the placeholder so that a client's own format check passes. */
-  readonly dress?: string
-  readonly allowPlaintext?: boolean
-  readonly labels?: Readonly<Record<string, string>>
-  /** ISO 8601. */
-  readonly expiresAt?: string | null
-}
-
-/** Omitted = unchanged; null clears where null is allowed. A value makes a new version. */
-export interface SecretPatch {
-  readonly value?: SecretValue
-  readonly description?: string | null
-  readonly hosts?: readonly string[] | null
-  readonly placements?: readonly string[]
-  readonly allowPlaintext?: boolean
-  readonly labels?: Readonly<Record<string, string>>
-  readonly expiresAt?: string | null
-}
-
-/** A created or changed secret, with warnings for the person who did it (short value, mixed-script host …). */
-export interface SecretWritten {
-  readonly secret: Secret
-  readonly warnings: readonly string[]
-}
-
-export interface SecretStore {
-  create(principal: Principal, input: NewSecret): Promise<SecretWritten>
-  list(
-    principal: Principal,
-    page: PageRequest & { readonly name?: string; readonly label?: string },
-  ): Promise<Page<Secret>>
-  /** By id or name; `not_found` for missing and foreign alike. */
-  get(principal: Principal, idOrName: string): Promise<Secret>
-  update(principal: Principal, idOrName: string, patch: SecretPatch): Promise<SecretWritten>
-  delete(principal: Principal, idOrName: string): Promise<void>
-  versions(principal: Principal, idOrName: string): Promise<readonly SecretVersion[]>
-}
+// ---- control plane: the nouns' own stores stand in principal.ts, scope.ts, secret-store.ts, access-policy.ts … ----
 
 export interface SandboxStore {
   /** The token is returned here and never again. */
@@ -136,18 +82,49 @@ export interface SandboxStore {
 export interface ApiToken {
   readonly id: string
   readonly name: string
+  readonly role: Role
+  readonly audience: Audience
+  /** The scope it is limited to. */
+  readonly scopeId: string
+  /** The principal it speaks for. */
+  readonly principalId: string
+  /** A runner's only sandbox; null = all of its scope. */
+  readonly sandboxId: string | null
+  /** What the token begins with, for people to tell kinds apart. */
+  readonly prefix: string
+  readonly createdBy: string
   readonly createdAt: string
   readonly expiresAt: string | null
+  /** Within a minute. */
   readonly lastUsedAt: string | null
 }
 
+/** What an API token may begin with: the first is ours, the others are as foreign contracts spell theirs. */
+export const TOKEN_PREFIXES = ['cct_', 'sec_', 'pub_', 'tok_', 'dtn_', '1ck_', 'ocv_'] as const
+export type TokenPrefix = (typeof TOKEN_PREFIXES)[number]
+
+export interface NewToken {
+  readonly name: string
+  readonly expiresAt?: string | null
+  /** Default `member`. Never more than the creator's. `runner` makes a credential for runners only (`crt_`). */
+  readonly role?: Role
+  /** A scope the creator reaches, by id; default the one it acts on. */
+  readonly scopeId?: string
+  /** Default `cct_`. `pub_` takes no role but `viewer`; `ocv_` speaks for an agent. */
+  readonly prefix?: TokenPrefix
+  /** An agent or user to speak for, with that one's role at most; default a principal of its own. */
+  readonly principalId?: string
+  /** For a runner: the only sandbox it may resolve. */
+  readonly sandboxId?: string | null
+}
+
 export interface TokenStore {
-  /** Constant time; undefined for unknown, expired and revoked alike. Sandbox tokens are never accepted here. */
-  authenticate(token: string): Promise<Principal | undefined>
-  create(
-    principal: Principal,
-    input: { readonly name: string; readonly expiresAt?: string | null },
-  ): Promise<{ readonly token: ApiToken; readonly secret: string }>
+  /**
+   * Constant time; undefined for unknown, expired, revoked and of another audience alike (default `control`).
+   * Sandbox tokens are never accepted here.
+   */
+  authenticate(token: string, audience?: Audience): Promise<Principal | undefined>
+  create(principal: Principal, input: NewToken): Promise<{ readonly token: ApiToken; readonly secret: string }>
   list(principal: Principal, page: PageRequest): Promise<Page<ApiToken>>
   revoke(principal: Principal, idOrName: string): Promise<void>
 }
