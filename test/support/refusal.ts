@@ -1,31 +1,29 @@
 /** What a refusal looks like from outside: the marked answer, an upstream that was never dialled, and the audit's reason. */
 import { expect } from 'vitest'
 import type { ExchangeEvent } from '../../src/core/audit-event.ts'
+import { outcome } from './audited.ts'
 import type { DialCounter } from './dial-counter.ts'
 import type { RawAnswer } from './raw-sandbox.ts'
 import type { Rig } from './rig.ts'
 import { until } from './until.ts'
 
-/** The closing event of one exchange, once it is written. */
-export async function eventOf(rig: Rig, requestId: string | null): Promise<ExchangeEvent> {
-  return await until(async () =>
-    (await rig.events()).find(
-      (event): event is Extract<typeof event, ExchangeEvent> =>
-        event.kind === 'exchange' && event.exchange === requestId,
-    ),
-  )
+/** How many exchanges ended with this reason so far: for those that got no answer and so show no id. */
+export async function countBecause(rig: Rig, reason: ExchangeEvent['reason']): Promise<number> {
+  return (await rig.events()).filter((event) => event.kind === 'exchange' && event.reason === reason).length
 }
 
-/** The newest closing event with this reason, once it is written: for exchanges that got no answer. */
-export async function eventBecause(rig: Rig, reason: ExchangeEvent['reason']): Promise<ExchangeEvent> {
-  return await until(async () =>
-    (await rig.events()).findLast(
-      (event): event is Extract<typeof event, ExchangeEvent> => event.kind === 'exchange' && event.reason === reason,
-    ),
-  )
+/** Runs `attempt` and waits until one more exchange has ended with this reason. */
+export async function expectRecorded(
+  rig: Rig,
+  reason: ExchangeEvent['reason'],
+  attempt: () => Promise<unknown>,
+): Promise<void> {
+  const before = await countBecause(rig, reason)
+  await attempt()
+  await until(async () => (await countBecause(rig, reason)) === before + 1)
 }
 
-/** Status and code as a tuple, for rows that compare many. */
+/** Status and code as a tuple. */
 export function verdict(answer: RawAnswer): readonly [number, string | null] {
   return [answer.status, answer.code]
 }
@@ -39,7 +37,8 @@ export async function expectRefusal(
 ): Promise<void> {
   expect(verdict(answer)).toEqual([status, code])
   expect(dials.count).toBe(0)
-  expect(await eventOf(rig, answer.requestId)).toMatchObject({ decision: 'refused', reason: code, secrets: [] })
+  const { decision, reason } = await outcome(rig, { requestId: answer.requestId ?? '' })
+  expect({ decision, reason }).toEqual({ decision: 'refused', reason: code })
 }
 
 /** Bytes that are no HTTP message at all have no exchange and so no event: refused by the parser, nothing dialled. */
