@@ -7,6 +7,7 @@
  * form that cannot be rewritten faithfully.
  */
 import { CoatcheckError } from './errors.ts'
+import { isPointer } from './json-pointer.ts'
 import { MARKER } from './placeholder.ts'
 
 export type Placement =
@@ -18,6 +19,11 @@ export type Placement =
   /** null = any parameter. */
   | { readonly kind: 'query'; readonly name: string | null }
   | { readonly kind: 'path' }
+  /** One place in a body: a JSON pointer (`/client_secret`), a form field or part (`client_secret`); null = any place. */
+  | { readonly kind: 'body'; readonly selector: string | null }
+  /** Text messages of a WebSocket. */
+  | { readonly kind: 'websocket' }
+  | { readonly kind: 'trailer' }
 
 export type Spot =
   /** `name` in lower case; `pair` is the index of the name in the raw headers; `basic`: inside decoded credentials. */
@@ -26,13 +32,27 @@ export type Spot =
   /** Percent-decoded name; empty when the placeholder is (in) the name itself or the name is not a plain one. */
   | { readonly kind: 'query'; readonly name: string }
   | { readonly kind: 'path' }
+  /** A JSON string, the value of a form field, the content of a part, text; null when the place cannot be named. */
+  | { readonly kind: 'body'; readonly selector: string | null }
+  | { readonly kind: 'body-closed'; readonly why: BodyClosed }
+  | { readonly kind: 'websocket' }
+  /** `name` in lower case. */
+  | { readonly kind: 'trailer'; readonly name: string }
   /** Readable after decoding, but not in a form that can be rewritten: base64 that is not canonical, `xcoat%5F…`. */
   | { readonly kind: 'encoded'; readonly within: 'basic' | 'target' }
+
+/**
+ * Why a place in a body takes no value: it is a name (an object key, a field name, a part's header); it is outside of
+ * every value (a bare JSON word, a comment, a tag); what stands before it is malformed or too large to follow; or the
+ * body's media type is not one whose values are known.
+ */
+export type BodyClosed = 'name' | 'outside' | 'malformed' | 'media'
 
 /** What a secret gets whose placements were not chosen: credential headers. */
 export const DEFAULT_PLACEMENTS: readonly Placement[] = Object.freeze([{ kind: 'credential-headers' } as const])
 
-const SUPPORTED = 'credential-headers, header:<name>, header:*, basic, query, query:<name>, path'
+const SUPPORTED =
+  'credential-headers, header:<name>, header:*, basic, query, query:<name>, path, body, body:<JSON pointer or field>, websocket, trailer'
 
 /** RFC 9110 5.6.2. */
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9a-z-]{1,128}$/
@@ -120,10 +140,12 @@ const NOT_CREDENTIAL_FAMILIES = ['sec-', 'proxy-', 'access-control-', 'x-forward
 /** Reads a placement text; throws `invalid_input` with the list of those that exist. */
 export function parsePlacement(text: string): Placement {
   if (text === 'credential-headers' || text === 'header') return { kind: 'credential-headers' }
-  if (text === 'basic' || text === 'path') return { kind: text }
+  if (text === 'basic' || text === 'path' || text === 'websocket' || text === 'trailer') return { kind: text }
   if (text === 'query') return { kind: 'query', name: null }
+  if (text === 'body') return { kind: 'body', selector: null }
   if (text.startsWith('header:')) return headerPlacement(text.slice('header:'.length))
   if (text.startsWith('query:')) return queryPlacement(text.slice('query:'.length))
+  if (text.startsWith('body:')) return bodyPlacement(text.slice('body:'.length))
   throw new CoatcheckError('invalid_input', 'There is no such placement.', `Placements are: ${SUPPORTED}.`)
 }
 
@@ -134,6 +156,8 @@ export function formatPlacement(placement: Placement): string {
       return `header:${placement.name}`
     case 'query':
       return placement.name === null ? 'query' : `query:${placement.name}`
+    case 'body':
+      return placement.selector === null ? 'body' : `body:${placement.selector}`
     default:
       return placement.kind
   }
@@ -146,6 +170,10 @@ export function formatSpot(spot: Spot): string {
       return spot.basic ? 'basic' : `header:${spot.name}`
     case 'query':
       return spot.name === '' ? 'query' : `query:${spot.name}`
+    case 'body':
+      return spot.selector === null ? 'body' : `body:${spot.selector}`
+    case 'body-closed':
+      return `body-${spot.why}`
     case 'encoded':
       return `encoded:${spot.within}`
     default:
@@ -164,8 +192,8 @@ export function allowsSpot(placements: readonly Placement[], spot: Spot): boolea
 
 /** False for spots that no placement can open. */
 export function canTakeValue(spot: Spot): boolean {
-  if (spot.kind === 'header') return headerTakesValue(spot.name)
-  return spot.kind === 'query' || spot.kind === 'path'
+  if (spot.kind === 'header' || spot.kind === 'trailer') return headerTakesValue(spot.name)
+  return spot.kind !== 'header-name' && spot.kind !== 'body-closed' && spot.kind !== 'encoded'
 }
 
 /**
@@ -208,8 +236,12 @@ function covers(placement: Placement, spot: Spot): boolean {
       return spot.kind === 'header' && spot.basic
     case 'query':
       return spot.kind === 'query' && (placement.name === null || placement.name === spot.name)
+    case 'body':
+      return spot.kind === 'body' && (placement.selector === null || placement.selector === spot.selector)
     case 'path':
-      return spot.kind === 'path'
+    case 'websocket':
+    case 'trailer':
+      return spot.kind === placement.kind
   }
 }
 
@@ -243,5 +275,18 @@ function queryPlacement(name: string): Placement {
     'invalid_input',
     'The placement does not name a query parameter.',
     'Write query:<name> with the decoded name, for example query:key, or query for every parameter.',
+  )
+}
+
+/** A pointer begins with `/`, a field name never does. There are no wildcards: `*` would read like one. */
+function bodyPlacement(selector: string): Placement {
+  const named = selector.startsWith('/')
+    ? isPointer(selector) && !selector.split('/').includes('*')
+    : queryName(selector) === selector && selector !== '' && selector !== '*'
+  if (named) return { kind: 'body', selector }
+  throw new CoatcheckError(
+    'invalid_input',
+    'The placement does not name a place in a body.',
+    'Write body:/<JSON pointer>, such as body:/client_secret or body:/keys/0, or body:<form field or part name>; body for any place.',
   )
 }

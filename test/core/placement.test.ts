@@ -31,10 +31,10 @@ describe('placement texts', () => {
 
   it('are listed for whoever writes one that does not exist', () => {
     try {
-      parsePlacement('body:/client_secret')
+      parsePlacement('cookie')
       expect.unreachable()
     } catch (error) {
-      expect((error as CoatcheckError).hint).toMatch(/credential-headers, header:<name>.*path/)
+      expect((error as CoatcheckError).hint).toMatch(/credential-headers, header:<name>.*body:<.*trailer/)
     }
   })
 })
