@@ -92,7 +92,7 @@ function buildListener(
     maskers: secrets.masking === 'required' ? new MaskerCache() : null,
     upstream,
     forwarder,
-    upgrader: new WebSocketForwarder(upstream),
+    upgrader: new WebSocketForwarder(upstream, settings.upstream.headersTimeout),
     leaves: new LeafCache({ authority: data.authority, clock }),
     leafRate: new RateLimit(limits.newLeavesPerSecond, clock),
     passthrough: compileHosts(proxy.passthrough),

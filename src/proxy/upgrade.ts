@@ -35,23 +35,29 @@ class OneConnection extends http.Agent {
   }
 }
 
-/** The fields as http.request takes them: case and order kept, repeated names as a list. */
+/** The fields as http.request takes them: order kept, repeated names as a list under their first spelling. */
 function fieldMap(headers: readonly string[]): Record<string, string | string[]> {
-  const map = new Map<string, string | string[]>()
+  const map = new Map<string, { readonly name: string; readonly values: string[] }>()
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i] as string
     const value = headers[i + 1] as string
-    const before = map.get(name)
-    map.set(name, before === undefined ? value : [before, value].flat())
+    const before = map.get(name.toLowerCase())
+    if (before === undefined) map.set(name.toLowerCase(), { name, values: [value] })
+    else before.values.push(value)
   }
-  return Object.fromEntries([...map, ['connection', 'Upgrade'], ['upgrade', 'websocket']])
+  const fields = Array.from(map.values(), ({ name, values }): [string, string | string[]] => {
+    return [name, values.length === 1 ? (values[0] as string) : values]
+  })
+  return Object.fromEntries([...fields, ['connection', 'Upgrade'], ['upgrade', 'websocket']])
 }
 
 export class WebSocketForwarder implements Forwarder {
   readonly #upstream: Upstream
+  readonly #headersTimeoutMs: number
 
-  constructor(upstream: Upstream) {
+  constructor(upstream: Upstream, headersTimeoutMs: number) {
     this.#upstream = upstream
+    this.#headersTimeoutMs = headersTimeoutMs
   }
 
   async forward(request: OutgoingRequest, sink: ResponseSink, observer: ForwardObserver): Promise<void> {
@@ -59,7 +65,7 @@ export class WebSocketForwarder implements Forwarder {
     observer.reached(peer)
     const client = (request.upgrade as UpgradeSocket).socket as Socket
     try {
-      await join(request, socket, sink)
+      await join(request, socket, sink, this.#headersTimeoutMs)
     } finally {
       observer.received(client.bytesRead)
       socket.destroy()
@@ -67,36 +73,48 @@ export class WebSocketForwarder implements Forwarder {
   }
 }
 
-/** Resolves when both sockets are done; rejects when the upstream failed before it answered. */
-function join(request: OutgoingRequest, upstream: Socket, sink: ResponseSink): Promise<void> {
+/** Resolves when both sockets are done; rejects when it ended before the upstream answered. */
+function join(request: OutgoingRequest, upstream: Socket, sink: ResponseSink, timeoutMs: number): Promise<void> {
   const { socket: client, head } = request.upgrade as UpgradeSocket
   const { host, port } = request.destination
-  return new Promise((resolve, reject) => {
-    const middleware = createProxyMiddleware({
-      target: `http://${formatAuthority(host, port)}`,
-      agent: new OneConnection(upstream),
-      ejectPlugins: true,
-      plugins: [
-        (proxy) => {
-          proxy.on('error', (error) => reject(brokenOff(error)))
-          proxy.on('proxyReqWs', (upstreamRequest) => {
-            upstreamRequest.prependListener('upgrade', (response: IncomingMessage) => {
-              response.headers = fieldsOf(sink.switching(response.rawHeaders))
-            })
-            // In place of the middleware's own listener, which it adds after this event and which pipes the answer raw.
-            queueMicrotask(() => {
-              upstreamRequest.removeAllListeners('response')
-              upstreamRequest.once('response', (response) => void relayAnswer(response, sink).then(resolve, reject))
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const fail = (error: unknown) => reject(brokenOff(error))
+  const leave = () => client.destroy()
+  const deadline = setTimeout(() => reject(unanswered()), timeoutMs)
+  const middleware = createProxyMiddleware({
+    target: `http://${formatAuthority(host, port)}`,
+    agent: new OneConnection(upstream),
+    ejectPlugins: true,
+    plugins: [
+      (proxy) => {
+        proxy.on('error', fail)
+        proxy.on('proxyReqWs', (upstreamRequest) => {
+          upstreamRequest.prependListener('upgrade', (response: IncomingMessage) => {
+            clearTimeout(deadline)
+            client.off('end', leave).once('close', resolve)
+            upstream.once('close', () => client.end())
+            response.headers = fieldsOf(sink.switching(responseFields(response.rawHeaders)))
+          })
+          // In place of the middleware's own listeners, which it adds after this event: they would pipe the answer raw,
+          // and close the socket before a failure is answered.
+          queueMicrotask(() => {
+            upstreamRequest.removeAllListeners('response').removeAllListeners('error')
+            upstreamRequest.on('error', fail)
+            upstreamRequest.once('response', (response) => {
+              clearTimeout(deadline)
+              relayAnswer(response, sink).then(resolve, reject)
             })
           })
-        },
-      ],
-    })
-    client.once('close', resolve)
-    upstream.once('close', () => client.end())
-    const handshake = { method: 'GET', url: request.path, headers: fieldMap(request.headers), socket: { server: {} } }
-    middleware.upgrade(handshake as unknown as IncomingMessage, client as Socket, head)
+        })
+      },
+    ],
   })
+  sink.onGone(() => fail(new Error('the sandbox went away')))
+  // Until the upstream agrees nothing reads this socket, and so nothing would notice that the sandbox left.
+  client.once('end', leave).read(0)
+  const handshake = { method: 'GET', url: request.path, headers: fieldMap(request.headers), socket: { server: {} } }
+  middleware.upgrade(handshake as unknown as IncomingMessage, client as Socket, head)
+  return promise.finally(() => clearTimeout(deadline))
 }
 
 function fieldsOf(headers: readonly string[]): http.IncomingHttpHeaders {
@@ -126,4 +144,12 @@ function brokenOff(cause: unknown): CoatcheckError {
   return new CoatcheckError('upstream_failed', 'The upstream broke off the WebSocket handshake.', 'Try again.', {
     cause,
   })
+}
+
+function unanswered(): CoatcheckError {
+  return new CoatcheckError(
+    'upstream_timeout',
+    'The upstream did not answer the WebSocket handshake in time.',
+    'Try again; upstream.headersTimeout sets how long to wait.',
+  )
 }
