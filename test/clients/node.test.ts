@@ -47,6 +47,10 @@ describe('Node', () => {
     expectBearerSwapped(rig, sandbox, await node('axios', { NODE_USE_ENV_PROXY: '0' }))
   })
 
+  it('https in absolute form, without a tunnel, works: older versions of axios send it', async () => {
+    expectBearerSwapped(rig, sandbox, await node('https in absolute form'))
+  })
+
   it('axios posts JSON', async () => {
     expectBearerSwapped(rig, sandbox, await node('axios post'))
     expect(rig.upstream.last.body.toString()).toBe('{"a":1}')
