@@ -43,16 +43,15 @@ export interface LoadFigures {
 const WARM_SECS = 0.4
 const LONGEST_MS = 60_000
 
-/** @returns the figures and the seconds of CPU of the tree under `pid`. Throws when any request failed. */
+/** @returns the figures and the seconds of CPU of the tree under `to.pid`. Throws when any request failed. */
 export async function runLoad(
   tools: Tools,
-  to: LoadTarget,
+  to: LoadTarget & { readonly pid: number },
   load: Load,
-  pid: number,
 ): Promise<{ figures: LoadFigures; cpu: number }> {
-  const before = cpuSeconds(pid)
+  const before = cpuSeconds(to.pid)
   const figures = await run(tools, to, load, async () => {})
-  return { figures, cpu: cpuSeconds(pid) - before }
+  return { figures, cpu: cpuSeconds(to.pid) - before }
 }
 
 /** Opens connections that stay, calls `whileOpen`, and closes them. */

@@ -8,8 +8,8 @@ import type { Tools } from './tools.ts'
 export interface Origins {
   readonly smallPort: number
   readonly sinkPort: number
-  /** The one that answers small requests; its cost is the measure where nginx is missing. */
   readonly small: Child
+  readonly sink: Child
   readonly program: 'nginx' | 'sink'
   stop(): Promise<void>
 }
@@ -32,7 +32,7 @@ export async function startOrigins(dir: string, tools: Tools, files: Certificate
     const stop = async () => {
       await Promise.all([small.stop(), sink.stop()])
     }
-    return { smallPort, sinkPort, small, program: tools.nginx ? 'nginx' : 'sink', stop }
+    return { smallPort, sinkPort, small, sink, program: tools.nginx ? 'nginx' : 'sink', stop }
   } catch (error) {
     await sink.stop()
     throw error

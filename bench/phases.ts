@@ -1,7 +1,7 @@
 /** One phase on one subject: what is asked of it, and which figures come of it. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { holdOpen, type Load, runLoad } from './load.ts'
-import type { BenchOptions, Phase } from './options.ts'
+import type { BenchOptions, Phase, SubjectName } from './options.ts'
 import { CAN_READ_COST, highestResidentMiB, residentMiB } from './process-cost.ts'
 import type { Subject } from './subjects.ts'
 import type { Tools } from './tools.ts'
@@ -13,9 +13,16 @@ export type Figures = Readonly<Record<string, number>>
 export const TIMED: ReadonlySet<Phase> = new Set<Phase>(['ka1', 'ka32', 'new'])
 
 const NEW_AT_ONCE = 8
+const WARM_UP_SECS = 2
+const FIRST_BODY = 32 * 1024 ** 2
 const SETTLE_MS = 1_000
 const KIB_PER_MIB = 1024
 const MICROSECONDS = 1e6
+
+/** `passed` shares the process of `released`, whose memory was there already; `direct` has no process of its own. */
+export function isMeasured(phase: Phase, subject: SubjectName): boolean {
+  return phase !== 'idle' || (subject !== 'passed' && subject !== 'direct')
+}
 
 export interface PhaseParts {
   readonly tools: Tools
@@ -23,7 +30,7 @@ export interface PhaseParts {
 }
 
 export function runPhase(parts: PhaseParts, phase: Phase, subject: Subject): Promise<Figures> {
-  const { secs } = parts.options
+  const { secs, bodyBytes } = parts.options
   switch (phase) {
     case 'ka1':
       return requests(parts, subject, { mode: 'ka', connections: 1, secs: secs / 2 })
@@ -32,17 +39,26 @@ export function runPhase(parts: PhaseParts, phase: Phase, subject: Subject): Pro
     case 'new':
       return connections(parts, subject, (secs * 2) / 3)
     case 'down':
-      return body(parts, subject, { path: `/bytes/${parts.options.bodyBytes}` })
+      return body(
+        parts,
+        subject,
+        [FIRST_BODY, bodyBytes].map((bytes) => ({ path: `/bytes/${bytes}` })),
+      )
     case 'up':
-      return body(parts, subject, { path: '/upload', upload: parts.options.bodyBytes })
+      return body(
+        parts,
+        subject,
+        [FIRST_BODY, bodyBytes].map((upload) => ({ path: '/upload', upload })),
+      )
     case 'idle':
       return idle(parts, subject)
   }
 }
 
-/** Lets a fresh process reach the speed it will have: code is compiled and caches are filled. */
+/** Lets a fresh Node process reach the speed it will have: code is compiled and caches are filled. */
 export async function warmUp(parts: PhaseParts, subject: Subject): Promise<void> {
-  await runLoad(parts.tools, subject.small, { mode: 'ka', connections: 32, secs: 1.5 }, subject.pid)
+  if (subject.name === 'direct' || subject.name === 'nginx') return
+  await runLoad(parts.tools, subject.small, { mode: 'ka', connections: 32, secs: WARM_UP_SECS })
 }
 
 /** Only what could be read is a figure. */
@@ -50,14 +66,14 @@ function cost(name: string, seconds: number, per: number): Figures {
   return CAN_READ_COST ? { [name]: (seconds / per) * MICROSECONDS } : {}
 }
 
-async function requests({ tools }: PhaseParts, { small, pid }: Subject, load: Load): Promise<Figures> {
-  const { figures, cpu } = await runLoad(tools, small, load, pid)
+async function requests({ tools }: PhaseParts, { small }: Subject, load: Load): Promise<Figures> {
+  const { figures, cpu } = await runLoad(tools, small, load)
   const { perSecond, p50Ms, p99Ms, total } = figures
   return { requestsPerSecond: perSecond, p50Ms, p99Ms, ...cost('cpuPerRequestUs', cpu, total) }
 }
 
-async function connections({ tools }: PhaseParts, { small, pid }: Subject, secs: number): Promise<Figures> {
-  const { figures, cpu } = await runLoad(tools, small, { mode: 'new', connections: NEW_AT_ONCE, secs }, pid)
+async function connections({ tools }: PhaseParts, { small }: Subject, secs: number): Promise<Figures> {
+  const { figures, cpu } = await runLoad(tools, small, { mode: 'new', connections: NEW_AT_ONCE, secs })
   return {
     connectionsPerSecond: figures.perSecond,
     handshakeP50Ms: figures.handshakeP50Ms,
@@ -65,12 +81,23 @@ async function connections({ tools }: PhaseParts, { small, pid }: Subject, secs:
   }
 }
 
-async function body({ tools }: PhaseParts, { sink, pid }: Subject, what: Partial<Load>): Promise<Figures> {
-  const before = residentMiB(pid)
+/** A small body goes first, so that what remains to grow is what grows with the size. */
+async function body(
+  { tools }: PhaseParts,
+  { sink }: Subject,
+  [first, what]: readonly Partial<Load>[],
+): Promise<Figures> {
   const load = { mode: 'ka', connections: 1, count: 1, ...what } as const
-  const { result, max } = await highestResidentMiB(pid, () => runLoad(tools, sink, load, pid))
+  await runLoad(tools, sink, { ...load, ...first })
+  const before = residentMiB(sink.pid)
+  const { result, max } = await highestResidentMiB(sink.pid, () => runLoad(tools, sink, load))
   const { figures, cpu } = result
-  const memory = { rssBeforeMiB: before, rssMaxMiB: max, rssAfterMiB: residentMiB(pid), rssGrowthMiB: max - before }
+  const memory = {
+    rssBeforeMiB: before,
+    rssMaxMiB: max,
+    rssAfterMiB: residentMiB(sink.pid),
+    rssGrowthMiB: max - before,
+  }
   const mib = figures.bytes / 1024 ** 2
   return {
     mibPerSecond: mib / figures.seconds,
@@ -79,13 +106,13 @@ async function body({ tools }: PhaseParts, { sink, pid }: Subject, what: Partial
   }
 }
 
-async function idle({ tools, options }: PhaseParts, { small, pid }: Subject): Promise<Figures> {
+async function idle({ tools, options }: PhaseParts, { small }: Subject): Promise<Figures> {
   const count = options.idleTunnels
-  const before = residentMiB(pid)
+  const before = residentMiB(small.pid)
   let open = before
   await holdOpen(tools, small, count, async () => {
     await sleep(SETTLE_MS)
-    open = residentMiB(pid)
+    open = residentMiB(small.pid)
   })
   return CAN_READ_COST ? { rssIdleMiB: before, kibPerTunnel: ((open - before) * KIB_PER_MIB) / count } : {}
 }

@@ -8,6 +8,8 @@ import type { Subjects } from './subjects.ts'
 import { columns } from './table.ts'
 
 const TOP = 40
+/** The profiler's own thread. */
+const PROFILER = /ProfEvnt/
 const PERCENT = 100
 
 /** Stops the proxy, because it writes its profile when it ends. */
@@ -15,12 +17,13 @@ export async function runProfile({ tools, options }: PhaseParts, subjects: Subje
   const [subject] = subjects.list
   if (subject === undefined) throw new Error('nothing to profile')
   await warmUp({ tools, options }, subject)
-  const before = threadCosts(subject.pid)
+  const { pid } = subject.small
+  const before = threadCosts(pid)
   const from = monotonicMicroseconds()
   const load = { mode: 'ka', connections: 32, secs: options.secs } as const
-  const { figures, cpu } = await runLoad(tools, subject.small, load, subject.pid)
+  const { figures, cpu } = await runLoad(tools, subject.small, load)
   const to = monotonicMicroseconds()
-  const threads = threadShares(before, threadCosts(subject.pid))
+  const threads = threadShares(before, threadCosts(pid))
   await subjects.stop()
   const { functions, areas } = selfTime(await readMainProfile(dir), from, to)
   say('share of CPU by thread', threads)
@@ -42,10 +45,12 @@ function monotonicMicroseconds(): number {
 }
 
 function threadShares(before: readonly ThreadCost[], after: readonly ThreadCost[]): Share[] {
-  const used = after.map(({ id, name, cpu }) => ({
-    what: `${name} ${id}`,
-    cpu: cpu - (before.find((each) => each.id === id)?.cpu ?? 0),
-  }))
+  const used = after
+    .filter(({ name }) => !PROFILER.test(name))
+    .map(({ id, name, cpu }) => ({
+      what: `${name} ${id}`,
+      cpu: cpu - (before.find((each) => each.id === id)?.cpu ?? 0),
+    }))
   const all = used.reduce((sum, each) => sum + each.cpu, 0)
   return used.map(({ what, cpu }) => ({ what, share: cpu / all })).sort((a, b) => b.share - a.share)
 }

@@ -9,7 +9,7 @@ import { writeCertificates } from './certificates.ts'
 import { CAN_PIN } from './child.ts'
 import { type BenchOptions, readOptions, type SubjectName, USAGE } from './options.ts'
 import { startOrigins } from './origins.ts'
-import { type PhaseParts, runPhase, TIMED, warmUp } from './phases.ts'
+import { isMeasured, type PhaseParts, runPhase, TIMED, warmUp } from './phases.ts'
 import { CAN_READ_COST } from './process-cost.ts'
 import { runProfile } from './profile-run.ts'
 import { type Measurement, tabulate } from './ratios.ts'
@@ -26,7 +26,9 @@ async function main(): Promise<void> {
   const tools = findTools()
   const dir = await mkdtemp(join(tmpdir(), 'coatcheck-bench-'))
   const stops: (() => Promise<void>)[] = [() => rm(dir, { recursive: true, force: true })]
-  process.once('SIGINT', () => void stopAll(stops).then(() => process.exit(1)))
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => void stopAll(stops).then(() => process.exit(1)))
+  }
   try {
     const files = await writeCertificates(dir)
     const origins = await startOrigins(dir, tools, files)
@@ -76,9 +78,7 @@ async function measure(parts: PhaseParts, subjects: readonly Subject[]) {
     measured.push({ round, phase, subject: subject.name, figures })
   }
   for (const phase of options.phases.filter((each) => !TIMED.has(each))) {
-    for (const subject of subjects.filter((each) => phase !== 'idle' || each.name !== 'direct')) {
-      await one(0, phase, subject)
-    }
+    for (const subject of subjects.filter(({ name }) => isMeasured(phase, name))) await one(0, phase, subject)
   }
   const timed = options.phases.filter((each) => TIMED.has(each))
   let rounds = 0

@@ -9,12 +9,15 @@ import type { BenchOptions, SubjectName } from './options.ts'
 import type { Origins } from './origins.ts'
 import type { Tools } from './tools.ts'
 
+/** Where requests go, and whose CPU and memory count: for `direct` the origin's, which is the cost of answering once. */
+export interface Destination extends LoadTarget {
+  readonly pid: number
+}
+
 export interface Subject {
   readonly name: SubjectName
-  /** Whose CPU and memory count; for `direct` the origin's, which then is the cost of answering once. */
-  readonly pid: number
-  readonly small: LoadTarget
-  readonly sink: LoadTarget
+  readonly small: Destination
+  readonly sink: Destination
 }
 
 export interface Subjects {
@@ -55,14 +58,15 @@ export async function startSubjects(parts: SubjectParts): Promise<Subjects> {
 }
 
 function direct({ files, origins }: SubjectParts): Started {
-  const to = (port: number): LoadTarget => ({ target: `${HOST}:${port}`, ca: files.ca, proxy: null, headers: [] })
-  const subject = {
-    name: 'direct' as const,
-    pid: origins.small.pid,
-    small: to(origins.smallPort),
-    sink: to(origins.sinkPort),
+  const small = straightTo(origins.smallPort, files, origins.small.pid)
+  return {
+    child: null,
+    subjects: [{ name: 'direct', small, sink: straightTo(origins.sinkPort, files, origins.sink.pid) }],
   }
-  return { child: null, subjects: [subject] }
+}
+
+function straightTo(port: number, { ca }: CertificateFiles, pid: number): Destination {
+  return { target: `${HOST}:${port}`, ca, proxy: null, headers: [], pid }
 }
 
 async function nginx({ dir, files, origins }: SubjectParts): Promise<Started> {
@@ -73,8 +77,8 @@ async function nginx({ dir, files, origins }: SubjectParts): Promise<Started> {
   ]
   const http = reverseProxyConfiguration(routes, files)
   const child = await startNginx({ dir, name: 'reverse-proxy', measured: true, ports: [small, sink], http })
-  const to = (port: number): LoadTarget => ({ target: `${HOST}:${port}`, ca: files.ca, proxy: null, headers: [] })
-  return { child, subjects: [{ name: 'nginx', pid: child.pid, small: to(small), sink: to(sink) }] }
+  const to = (port: number) => straightTo(port, files, child.pid)
+  return { child, subjects: [{ name: 'nginx', small: to(small), sink: to(sink) }] }
 }
 
 /** One process with the default settings, with and without a placeholder in the requests. */
@@ -105,11 +109,12 @@ function common({ dir, files, origins, options }: SubjectParts) {
 }
 
 function through({ origins }: SubjectParts, proxy: Coatcheck, name: SubjectName, key: string): Subject {
-  const to = (port: number): LoadTarget => ({
+  const to = (port: number): Destination => ({
     target: `${HOST}:${port}`,
     ca: proxy.ca,
     proxy: { address: proxy.address, identity: proxy.identity },
     headers: [`Authorization: Bearer ${key}`],
+    pid: proxy.child.pid,
   })
-  return { name, pid: proxy.child.pid, small: to(origins.smallPort), sink: to(origins.sinkPort) }
+  return { name, small: to(origins.smallPort), sink: to(origins.sinkPort) }
 }
