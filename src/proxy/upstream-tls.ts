@@ -9,6 +9,19 @@ import { CoatcheckError } from '../core/errors.ts'
 import { certificateNameCovers } from '../core/host-pattern.ts'
 import type { Destination } from './message.ts'
 
+/** Forward secrecy and AEAD only, as towards sandboxes; with TLS 1.2 the upstream's key may also be RSA. */
+const CIPHERS = [
+  'TLS_AES_128_GCM_SHA256',
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'ECDHE-ECDSA-AES128-GCM-SHA256',
+  'ECDHE-RSA-AES128-GCM-SHA256',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+  'ECDHE-RSA-AES256-GCM-SHA384',
+  'ECDHE-ECDSA-CHACHA20-POLY1305',
+  'ECDHE-RSA-CHACHA20-POLY1305',
+].join(':')
+
 /**
  * Roots for upstream connections: Node's own, the system's, and `extraCa`, without our authority (a sandbox host may
  * well have it installed: what we sign must never pass as an upstream).
@@ -23,6 +36,7 @@ export function upstreamContext(extraCa: string | null, authorityPem: string): S
   return tls.createSecureContext({
     ca: [...roots].filter((pem) => new X509Certificate(pem).fingerprint256 !== own),
     minVersion: 'TLSv1.2',
+    ciphers: CIPHERS,
   })
 }
 

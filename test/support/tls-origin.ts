@@ -13,6 +13,8 @@ export class TlsOrigin {
   /** Per finished handshake. */
   readonly handshakes: { servername: string | null; resumed: boolean; clientCertificate: boolean; protocol: string }[] =
     []
+  /** True: every request needs a handshake of its own. */
+  closeAfterAnswer = false
   /** TCP connections. */
   dials = 0
   readonly #server: Server
@@ -48,6 +50,7 @@ export class TlsOrigin {
   }
 
   clear(): void {
+    this.closeAfterAnswer = false
     for (const socket of this.#open) socket.destroy()
     this.received = Buffer.alloc(0)
     this.handshakes.length = 0
@@ -74,7 +77,9 @@ export class TlsOrigin {
       head += chunk.toString('latin1')
       if (!head.endsWith('\r\n\r\n')) return
       head = ''
-      secure.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+      const last = this.closeAfterAnswer
+      secure.write(`HTTP/1.1 200 OK\r\n${last ? 'Connection: close\r\n' : ''}Content-Length: 2\r\n\r\nok`)
+      if (last) secure.end()
     })
   }
 
