@@ -65,6 +65,8 @@ function firstByte(socket: Socket): Promise<number> {
 async function endTls(ports: InterceptPorts, socket: Socket, authority: Authority): Promise<TLSSocket> {
   const secureContext = await ports.leaves.contextFor(authority.host)
   const stream = new TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols: alpnList(ports.alpn) })
+  // A record that does not decrypt is told by this event alone, and the connection stays, when no tls.Server owns it.
+  stream.on('_tlsError', () => stream.destroy())
   await new Promise<void>((resolve, reject) => {
     const fail = (error?: Error | boolean) => reject(brokenHandshake(error))
     stream.once('error', fail)
