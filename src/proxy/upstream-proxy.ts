@@ -2,9 +2,10 @@
  * Chaining to the next proxy (`upstream.proxy`): HTTP CONNECT (RFC 9110 9.3.6) or SOCKS5 (RFC 1928, RFC 1929). It gets a
  * blind tunnel: TLS to the upstream is verified through it, so it sees no value on https.
  */
+import { once } from 'node:events'
 import http from 'node:http'
 import https from 'node:https'
-import type { Socket } from 'node:net'
+import net, { type Socket } from 'node:net'
 import { SocksClient } from 'socks'
 import { CoatcheckError } from '../core/errors.ts'
 import { formatAuthority } from '../core/host.ts'
@@ -67,24 +68,29 @@ function httpConnect(proxy: URL, { host, port }: Destination, signal: AbortSigna
 
 async function socksConnect(proxy: URL, { host, port }: Destination, signal: AbortSignal): Promise<Socket> {
   const login = credentials(proxy)
-  const client = new SocksClient({
-    command: 'connect',
-    proxy: {
-      host: proxy.hostname.replace(/^\[|\]$/g, ''),
-      port: proxy.port === '' ? 1080 : Number(proxy.port),
-      type: 5,
-      ...(login === null ? {} : { userId: login.user, password: login.password }),
-    },
-    destination: { host, port },
-  })
-  const established = new Promise<Socket>((resolve, reject) => {
-    client.once('established', ({ socket }) => resolve(socket))
-    client.once('error', reject)
-    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
-  })
-  client.connect()
-  const socket = await established
-  socket.resume()
-  socket.pause()
-  return socket
+  const address = {
+    host: proxy.hostname.replace(/^\[|\]$/g, ''),
+    port: proxy.port === '' ? 1080 : Number(proxy.port),
+  }
+  // Dialled here, because the client would keep its own socket beyond the deadline.
+  const socket = net.connect({ ...address, noDelay: true })
+  const abort = () => socket.destroy(signal.reason as Error)
+  signal.addEventListener('abort', abort, { once: true })
+  try {
+    await once(socket, 'connect')
+    const client = new SocksClient({
+      command: 'connect',
+      proxy: { ...address, type: 5, ...(login === null ? {} : { userId: login.user, password: login.password }) },
+      destination: { host, port },
+    })
+    const established = once(client, 'established')
+    client.connect(socket)
+    await established
+    return socket.resume().pause()
+  } catch (error) {
+    socket.destroy()
+    throw error
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
 }
