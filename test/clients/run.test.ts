@@ -96,6 +96,7 @@ describe('coatcheck run', () => {
       started.child.stdin?.write(`${station.value}\r`)
       const finished = await started.finished
       expect(finished.code).toBe(5)
+      expect(finished.stdout.includes(station.value), 'the value was echoed').toBe(false)
       expect(finished.stdout.match(/Value of typed/g)).toHaveLength(1)
       expect(finished.stdout).toMatch(/ icanon .* echo /s)
       expect(await terminal('true').finished).toMatchObject({ code: 0, stdout: '' })
