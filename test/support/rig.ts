@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { App } from '../../src/app.ts'
 import { loadSettings } from '../../src/config.ts'
-import type { Principal } from '../../src/core/ports.ts'
+import type { Clock, Principal } from '../../src/core/ports.ts'
 import type { Secret } from '../../src/core/secret.ts'
 import { SecretValue } from '../../src/core/secret.ts'
 import { assertNoLeak, canary } from './leak-check.ts'
@@ -20,6 +20,8 @@ export interface RigOptions {
   /** Further names that resolve to the upstream's address. */
   readonly names?: readonly string[]
   readonly ports?: readonly number[]
+  /** The program's clock, instead of the machine's. */
+  readonly clock?: Clock
 }
 
 export interface RigSandbox {
@@ -82,6 +84,7 @@ export class Rig {
       ship: false,
       listen: { proxy: true, api: true },
       logTo: { write: (line) => logLines.push(line) },
+      ...(options.clock && { clock: options.clock }),
     })
     const value = canary('rig')
     const { secret } = await app.data.secrets.create(principalOf(app), {
