@@ -92,7 +92,10 @@ function buildListener(
     maskers: secrets.masking === 'required' ? new MaskerCache() : null,
     upstream,
     forwarder,
-    upgrader: new WebSocketForwarder(upstream, settings.upstream.headersTimeout),
+    upgrader: new WebSocketForwarder(upstream, {
+      headersTimeoutMs: settings.upstream.headersTimeout,
+      idleTimeoutMs: limits.idleTimeout,
+    }),
     leaves: new LeafCache({ authority: data.authority, clock }),
     leafRate: new RateLimit(limits.newLeavesPerSecond, clock),
     passthrough: compileHosts(proxy.passthrough),

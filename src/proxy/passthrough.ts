@@ -12,6 +12,7 @@ import type { Upstream } from './upstream.ts'
 export interface PassthroughPorts extends ExchangeLogPorts {
   readonly egress: EgressPolicy
   readonly upstream: Upstream
+  readonly limits: { readonly idleTimeoutMs: number }
 }
 
 export interface BlindTunnel {
@@ -48,6 +49,7 @@ export async function passThrough(ports: PassthroughPorts, tunnel: BlindTunnel):
     client.write('HTTP/1.1 200 Connection Established\r\n\r\n')
     status = 200
     if (tunnel.head.length > 0) upstream.write(tunnel.head)
+    client.setTimeout(ports.limits.idleTimeoutMs, () => client.destroy())
     await Promise.allSettled([pipeline(client, upstream), pipeline(upstream, client)])
   } catch (error) {
     record.failed(error)

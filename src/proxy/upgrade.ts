@@ -51,13 +51,20 @@ function fieldMap(headers: readonly string[]): Record<string, string | string[]>
   return Object.fromEntries([...fields, ['connection', 'Upgrade'], ['upgrade', 'websocket']])
 }
 
+export interface UpgradeLimits {
+  /** How long the upstream may take to answer the handshake. */
+  readonly headersTimeoutMs: number
+  /** How long nothing may pass either way afterwards. */
+  readonly idleTimeoutMs: number
+}
+
 export class WebSocketForwarder implements Forwarder {
   readonly #upstream: Upstream
-  readonly #headersTimeoutMs: number
+  readonly #limits: UpgradeLimits
 
-  constructor(upstream: Upstream, headersTimeoutMs: number) {
+  constructor(upstream: Upstream, limits: UpgradeLimits) {
     this.#upstream = upstream
-    this.#headersTimeoutMs = headersTimeoutMs
+    this.#limits = limits
   }
 
   async forward(request: OutgoingRequest, sink: ResponseSink, observer: ForwardObserver): Promise<void> {
@@ -65,7 +72,7 @@ export class WebSocketForwarder implements Forwarder {
     observer.reached(peer)
     const client = (request.upgrade as UpgradeSocket).socket as Socket
     try {
-      await join(request, socket, sink, this.#headersTimeoutMs)
+      await join(request, socket, sink, this.#limits)
     } finally {
       observer.received(client.bytesRead)
       socket.destroy()
@@ -74,13 +81,13 @@ export class WebSocketForwarder implements Forwarder {
 }
 
 /** Resolves when both sockets are done; rejects when it ended before the upstream answered. */
-function join(request: OutgoingRequest, upstream: Socket, sink: ResponseSink, timeoutMs: number): Promise<void> {
+function join(request: OutgoingRequest, upstream: Socket, sink: ResponseSink, limits: UpgradeLimits): Promise<void> {
   const { socket: client, head } = request.upgrade as UpgradeSocket
   const { host, port } = request.destination
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const fail = (error: unknown) => reject(brokenOff(error))
   const leave = () => client.destroy()
-  const deadline = setTimeout(() => reject(unanswered()), timeoutMs)
+  const deadline = setTimeout(() => reject(unanswered()), limits.headersTimeoutMs)
   const middleware = createProxyMiddleware({
     target: `http://${formatAuthority(host, port)}`,
     agent: new OneConnection(upstream),
@@ -92,6 +99,7 @@ function join(request: OutgoingRequest, upstream: Socket, sink: ResponseSink, ti
           upstreamRequest.prependListener('upgrade', (response: IncomingMessage) => {
             clearTimeout(deadline)
             client.off('end', leave).once('close', resolve)
+            ;(client as Socket).setTimeout(limits.idleTimeoutMs, leave)
             upstream.once('close', () => client.end())
             response.headers = fieldsOf(sink.switching(responseFields(response.rawHeaders)))
           })
