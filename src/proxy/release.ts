@@ -15,6 +15,9 @@ import type { Destination } from './message.ts'
 /** What `secrets.onDenied` says: refuse the request, or send the placeholder on as it is. */
 export type OnDenied = 'refuse' | 'withhold' | 'report'
 
+/** Each may become a value of 64 KiB, costs a look-up and is named in the audit; no client needs as many. */
+const MOST_OCCURRENCES = 64
+
 /** What is released on one exchange: the occurrences to swap, and the value behind each token. */
 export interface Releases {
   readonly occurrences: readonly Occurrence[]
@@ -39,6 +42,13 @@ export async function decideReleases(
   head: RequestHead,
   found: readonly Occurrence[],
 ): Promise<Releases> {
+  if (found.length > MOST_OCCURRENCES) {
+    throw new CoatcheckError(
+      'headers_too_large',
+      `The request head holds ${found.length} placeholders.`,
+      `Send at most ${MOST_OCCURRENCES} in the head of one request.`,
+    )
+  }
   const allowed: { occurrence: Occurrence; secret: MountedSecret }[] = []
   const context = { host: destination.host, scheme: destination.scheme, now: ports.clock() }
   for (const occurrence of found) {

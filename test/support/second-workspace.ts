@@ -19,7 +19,7 @@ export class SecondWorkspace {
   static async create(rig: Rig, value: string): Promise<SecondWorkspace> {
     const { database, secrets, sandboxes, tokens } = rig.app.data
     const id = uuidv7(Date.now())
-    await database.query(async (db) => {
+    await database.transaction(async (db) => {
       const fields = { kind: 'workspace' as const, parent_id: null, external_key: null, name: 'second' }
       const row = { id, ...fields, created_at: new Date().toISOString(), deleted_at: null }
       await db.insertInto('scopes').values(row).execute()
