@@ -23,9 +23,12 @@ interface Mount {
   readonly hosts: readonly string[]
 }
 
-/** Passed on to the command; the terminal's own SIGINT and SIGQUIT reach it without us. */
+/** Passed on to the command. */
 const FORWARDED = ['SIGTERM', 'SIGHUP', 'SIGUSR2', 'SIGWINCH', 'SIGCONT'] as const
+/** A terminal sends these to the command itself; without one they are passed on too. */
 const FROM_TERMINAL = ['SIGINT', 'SIGQUIT'] as const
+/** End the program when they come before there is a command to pass them to. */
+const ENDING: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGQUIT']
 
 export async function run(options: RunOptions, io: CliIo): Promise<number> {
   const mounts = options.mounts.map(parseMount)
@@ -38,9 +41,12 @@ export async function run(options: RunOptions, io: CliIo): Promise<number> {
   const session = new Session({ request: (...given) => api.request(...given), close: () => api.close() })
   try {
     for (const mount of mounts) await ensureSecret(session, mount, io)
+    // Taken before there is a sandbox, so that no signal leaves one behind.
+    using signals = new Signals(io.stdin.isTTY === true)
     const sandbox = await createSandbox(session, mounts)
     try {
-      return await runCommand(options.command, childEnvironment(env, settings.keyring.source, sandbox.env), io)
+      const given = childEnvironment(env, settings.keyring.source, sandbox.env)
+      return await runCommand(options.command, given, signals, io)
     } finally {
       await session.call('DELETE', `/v1/sandboxes/${segment(sandbox.id)}`)
     }
@@ -127,33 +133,48 @@ function childEnvironment(
 async function runCommand(
   command: readonly string[],
   env: Record<string, string | undefined>,
+  signals: Signals,
   io: CliIo,
 ): Promise<number> {
+  if (signals.pending !== null) return 128 + constants.signals[signals.pending]
   const [file = '', ...args] = command
   const child = spawn(file, args, { stdio: 'inherit', env })
-  const release = passSignals(child)
-  try {
-    return await new Promise<number>((resolve) => {
-      child.once('error', (error: NodeJS.ErrnoException) => {
-        const missing = error.code === 'ENOENT'
-        void note(io, `coatcheck: ${file}: ${missing ? 'no such command' : 'cannot be run'}`)
-        resolve(missing ? 127 : 126)
-      })
-      child.once('exit', (code, signal) => resolve(code ?? 128 + constants.signals[signal as NodeJS.Signals]))
+  signals.passTo(child)
+  return await new Promise<number>((resolve) => {
+    child.once('error', (error: NodeJS.ErrnoException) => {
+      const missing = error.code === 'ENOENT'
+      void note(io, `coatcheck: ${file}: ${missing ? 'no such command' : 'cannot be run'}`)
+      resolve(missing ? 127 : 126)
     })
-  } finally {
-    release()
-  }
+    child.once('exit', (code, signal) => resolve(code ?? 128 + constants.signals[signal as NodeJS.Signals]))
+  })
 }
 
-/** While the command runs, signals are for it; we end when it does. Returns the undoing. */
-function passSignals(child: ChildProcess): () => void {
-  const forward = (signal: NodeJS.Signals) => void child.kill(signal)
-  const wait = () => undefined
-  for (const signal of FORWARDED) process.on(signal, forward)
-  for (const signal of FROM_TERMINAL) process.on(signal, wait)
-  return () => {
-    for (const signal of FORWARDED) process.off(signal, forward)
-    for (const signal of FROM_TERMINAL) process.off(signal, wait)
+/** While it is in use, signals are for the command; we end when it does. */
+class Signals {
+  /** The first that would have ended us while there was no command yet. */
+  pending: NodeJS.Signals | null = null
+  readonly #onTerminal: boolean
+  #child: ChildProcess | null = null
+
+  constructor(onTerminal: boolean) {
+    this.#onTerminal = onTerminal
+    for (const signal of [...FORWARDED, ...FROM_TERMINAL]) process.on(signal, this.#take)
+  }
+
+  passTo(child: ChildProcess): void {
+    this.#child = child
+  }
+
+  [Symbol.dispose](): void {
+    for (const signal of [...FORWARDED, ...FROM_TERMINAL]) process.off(signal, this.#take)
+  }
+
+  readonly #take = (signal: NodeJS.Signals): void => {
+    if (this.#child === null) {
+      if (ENDING.includes(signal)) this.pending ??= signal
+    } else if (!this.#onTerminal || !(FROM_TERMINAL as readonly string[]).includes(signal)) {
+      this.#child.kill(signal)
+    }
   }
 }

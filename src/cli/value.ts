@@ -54,9 +54,10 @@ function textOf(bytes: Buffer): string {
 /** Reads a line that is not shown. The terminal is given back as it was, whatever ends the reading. */
 async function promptHidden(io: CliIo, prompt: string): Promise<string> {
   const { stdin } = io
-  await write(io.stderr, prompt)
+  // Before the prompt: whoever answers it at once must not be echoed.
   stdin.setRawMode?.(true)
   try {
+    await write(io.stderr, prompt)
     return await readHiddenLine(stdin)
   } finally {
     stdin.setRawMode?.(false)
