@@ -1,0 +1,143 @@
+/**
+ * Death at any moment. When the process is killed while sandboxes send, every value that reached the upstream has its
+ * release event on disk; it starts again by itself on what is there, goes on releasing, and the audit verifies.
+ */
+import { readFile } from 'node:fs/promises'
+import http from 'node:http'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import tls, { type TLSSocket } from 'node:tls'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { assertNoLeak, canary } from '../support/leak-check.ts'
+import { RecordingUpstream } from '../support/recording-upstream.ts'
+import { proxyAuthorization } from '../support/sandbox-client.ts'
+import { ServerProcess } from '../support/server-process.ts'
+import { TestAuthority } from '../support/test-authority.ts'
+import { until } from '../support/until.ts'
+import { Wire } from '../support/wire.ts'
+
+const HOST = 'api.test'
+const CLIENTS = 8
+const ROUNDS = 3
+
+interface Created {
+  readonly placeholder: string
+  readonly name: string
+  readonly token: string
+}
+
+describe('a server that is killed while 8 clients send', () => {
+  const value = canary('durability')
+  let authority: TestAuthority
+  let upstream: RecordingUpstream
+  let server: ServerProcess
+  let placeholder: string
+  let sandbox: Created
+  let ca: string
+  const seen: Buffer[] = []
+
+  beforeAll(async () => {
+    authority = await TestAuthority.create()
+    upstream = await RecordingUpstream.start({ authority, host: HOST })
+    server = await ServerProcess.prepare({
+      COATCHECK_UPSTREAM_EXTRACA: authority.caFile,
+      COATCHECK_UPSTREAM_RESOLVE: JSON.stringify({ [HOST]: '127.0.0.1' }),
+      COATCHECK_EGRESS_PRIVATEADDRESSES: '["127.0.0.0/8"]',
+      COATCHECK_EGRESS_PORTS: JSON.stringify([upstream.port]),
+    })
+    const secret = await server.command(['secret', 'create', 'key', '--hosts', HOST, '--value-stdin'], value)
+    placeholder = (secret as Created).placeholder
+    sandbox = (await server.command(['sandbox', 'create', 'box', '--mount', 'KEY=key'])) as Created
+    ca = await readFile(join(server.folder, 'data', 'authority.cert.pem'), 'utf8')
+  })
+  afterAll(async () => {
+    await server.kill()
+    const files = await server.files()
+    await Promise.all([server.remove(), upstream.stop(), authority.remove()])
+    assertNoLeak(value, { 'what the sandbox saw': Buffer.concat(seen), 'what it printed': server.printed, ...files })
+  })
+
+  /** A tunnel with TLS inside; null when the server is gone. */
+  async function dial(): Promise<TLSSocket | null> {
+    const authorityText = `${HOST}:${upstream.port}`
+    const [name, proof] = proxyAuthorization(sandbox)
+    const headers = { host: authorityText, [name]: proof }
+    const request = http.request({
+      port: server.proxyPort,
+      method: 'CONNECT',
+      path: authorityText,
+      headers,
+      agent: false,
+    })
+    return await new Promise((resolve) => {
+      request.once('error', () => resolve(null))
+      request.once('connect', (_response, socket) => {
+        const secure = tls.connect({ socket, ca, servername: HOST })
+        secure.once('secureConnect', () => resolve(secure))
+        secure.once('error', () => resolve(null))
+        secure.once('close', () => resolve(null))
+      })
+      request.end()
+    })
+  }
+
+  /** Sends requests, each with a path of its own, until the connection is gone; resolves with how many were answered 200. */
+  async function sendAll(prefix: string, most = Number.POSITIVE_INFINITY): Promise<number> {
+    const socket = await dial()
+    if (socket === null) return 0
+    const wire = new Wire(socket, (chunk) => seen.push(chunk))
+    let answered = 0
+    try {
+      while (answered < most) {
+        const credential = `Authorization: Bearer ${placeholder}`
+        wire.write(`GET /${prefix}/${answered} HTTP/1.1\r\nHost: ${HOST}:${upstream.port}\r\n${credential}\r\n\r\n`)
+        if ((await wire.message()).status !== 200) break
+        answered += 1
+      }
+    } catch {
+      // It was killed.
+    }
+    socket.destroy()
+    return answered
+  }
+
+  /** Paths of all release events on disk. */
+  function released(): Set<string> {
+    const database = new DatabaseSync(server.databaseFile)
+    const rows = database.prepare(`SELECT body FROM audit_events`).all() as { body: string }[]
+    database.close()
+    const events = rows.map((row) => JSON.parse(row.body) as { kind: string; path: string })
+    return new Set(events.filter((event) => event.kind === 'release').map((event) => event.path))
+  }
+
+  it.each(Array.from({ length: ROUNDS }, (_none, round) => ({ round })))(
+    'has an event for every value that left, and starts again (round $round)',
+    async ({ round }) => {
+      await server.start()
+      const before = upstream.requests.length
+      const clients = Array.from({ length: CLIENTS }, (_none, i) => sendAll(`${round}-${i}`))
+      // Another moment each round; the upstream's count says that all of them are at it.
+      await until(() => upstream.requests.length > before + 50 * (round + 1) + round)
+      await server.kill()
+      await Promise.all(clients)
+
+      const arrived = upstream.requests.slice(before)
+      expect(arrived.every((request) => request.headers.authorization === `Bearer ${value}`)).toBe(true)
+      const onDisk = released()
+      expect(arrived.filter((request) => !onDisk.has(request.target))).toEqual([])
+
+      await server.start()
+      expect(await sendAll(`again-${round}`, 3)).toBe(3)
+      expect(await server.command(['audit', 'verify'])).toMatchObject({ ok: true, firstBad: null })
+      await server.kill()
+    },
+  )
+
+  it('ends in good order when it is asked to, and verifies', async () => {
+    await server.start()
+    expect(await sendAll('last', 5)).toBe(5)
+    await server.kill('SIGTERM')
+    expect([...released()].filter((path) => path.startsWith('/last/'))).toHaveLength(5)
+    expect(await server.command(['audit', 'verify'])).toMatchObject({ ok: true, firstBad: null })
+  })
+})
