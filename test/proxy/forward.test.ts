@@ -1,0 +1,107 @@
+/** Upstream connections are kept per workspace, scheme, host and port: none of the four is ever shared. */
+import { once } from 'node:events'
+import net, { type AddressInfo } from 'node:net'
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { canonicalHost } from '../../src/core/host.ts'
+import { UndiciForwarder } from '../../src/proxy/forward.ts'
+import type { Destination, ForwardObserver, OutgoingRequest, ResponseSink } from '../../src/proxy/message.ts'
+import type { Upstream } from '../../src/proxy/upstream.ts'
+import { RecordingUpstream } from '../support/recording-upstream.ts'
+
+/** Takes a response and keeps nothing but that it was whole. */
+class WholeSink implements ResponseSink {
+  headSent = false
+  status: number | null = null
+  bytes = 0
+  readonly gone = false
+  informational(): void {}
+  switching(headers: readonly string[]): readonly string[] {
+    return headers
+  }
+  head(status: number): void {
+    this.status = status
+    this.headSent = true
+  }
+  write(chunk: Buffer): boolean {
+    this.bytes += chunk.length
+    return true
+  }
+  onDrain(): void {}
+  onGone(): void {}
+  end(): void {}
+  abort(): void {}
+}
+
+const observer: ForwardObserver = { reached: () => undefined, received: () => undefined }
+
+let server: RecordingUpstream
+/** Destinations that were dialled, in order; every one of them leads to the same server. */
+const dialled: Destination[] = []
+let forwarder: UndiciForwarder
+
+beforeAll(async () => {
+  server = await RecordingUpstream.start()
+})
+beforeEach(() => {
+  dialled.length = 0
+  const upstream = {
+    async open(destination: Destination) {
+      dialled.push(destination)
+      const socket = net.connect((server.server.address() as AddressInfo).port, '127.0.0.1')
+      await once(socket, 'connect')
+      return { socket, peer: { address: '127.0.0.1', fingerprint: null } }
+    },
+  }
+  forwarder = new UndiciForwarder(upstream as unknown as Upstream, {
+    headersTimeoutMs: 10_000,
+    idleTimeoutMs: 10_000,
+    headerBytes: 65_536,
+  })
+})
+afterAll(async () => {
+  await forwarder.close()
+  await server.stop()
+})
+
+const base = { workspaceId: 'one', scheme: 'http', host: 'a.test', port: 80 } as const
+
+async function ask(
+  where: Partial<{ workspaceId: string; scheme: 'http' | 'https'; host: string; port: number }>,
+): Promise<void> {
+  const { workspaceId, scheme, host, port } = { ...base, ...where }
+  const destination = { scheme, host: canonicalHost(host), port }
+  const headers = ['Host', host]
+  const request: OutgoingRequest = {
+    workspaceId,
+    destination,
+    method: 'GET',
+    path: '/',
+    headers,
+    body: null,
+    upgrade: null,
+  }
+  const sink = new WholeSink()
+  await forwarder.forward(request, sink, observer)
+  expect([sink.status, sink.bytes]).toEqual([200, 2])
+}
+
+it('requests of one workspace to one destination share a connection', async () => {
+  for (let i = 0; i < 5; i += 1) await ask({})
+  expect(dialled).toHaveLength(1)
+  await forwarder.close()
+})
+
+it.each([
+  { what: 'workspaces', other: { workspaceId: 'two' } },
+  { what: 'workspaces whose names run into the rest', other: { workspaceId: 'one|http|a.test|80' } },
+  { what: 'schemes', other: { scheme: 'https' as const } },
+  { what: 'hosts', other: { host: 'b.test' } },
+  { what: 'ports', other: { port: 81 } },
+])('two $what never share one', async ({ other }) => {
+  await ask({})
+  await ask(other)
+  await ask({})
+  await ask(other)
+  expect(dialled).toHaveLength(2)
+  await forwarder.close()
+})
