@@ -14,6 +14,10 @@ export interface ChildOptions {
   readonly stdout?: 'pipe' | 'ignore'
 }
 
+/** Where what is measured runs, and where everything else does. */
+export const MEASURED_CORE = 0
+const OTHER_CORE = 1
+
 const STOP_MS = 5_000
 const START_MS = 15_000
 const POLL_MS = 20
@@ -34,7 +38,7 @@ export class Child {
   }
 
   static start({ command, env, cwd, measured, stdin = 'ignore', stdout = 'ignore' }: ChildOptions): Child {
-    const pinned = CAN_PIN ? ['taskset', '-c', measured ? '0' : '1', ...command] : command
+    const pinned = CAN_PIN ? ['taskset', '-c', String(measured ? MEASURED_CORE : OTHER_CORE), ...command] : command
     const [program, ...args] = pinned as [string, ...string[]]
     return new Child(spawn(program, args, { env: env ?? process.env, cwd, stdio: [stdin, stdout, 'pipe'] }))
   }

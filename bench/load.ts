@@ -1,7 +1,7 @@
 /** Runs the load generator against one subject, and charges the CPU used meanwhile to what is measured. */
 import { once } from 'node:events'
-import { Child } from './child.ts'
-import { cpuSeconds } from './process-cost.ts'
+import { Child, MEASURED_CORE } from './child.ts'
+import { coreBusySeconds, cpuSeconds } from './process-cost.ts'
 import type { Tools } from './tools.ts'
 
 /** Where requests of one kind go. */
@@ -43,15 +43,21 @@ export interface LoadFigures {
 const WARM_SECS = 0.4
 const LONGEST_MS = 60_000
 
-/** @returns the figures and the seconds of CPU of the tree under `to.pid`. Throws when any request failed. */
-export async function runLoad(
-  tools: Tools,
-  to: LoadTarget & { readonly pid: number },
-  load: Load,
-): Promise<{ figures: LoadFigures; cpu: number }> {
-  const before = cpuSeconds(to.pid)
+export interface LoadCost {
+  readonly figures: LoadFigures
+  /** Seconds of CPU of the tree under `to.pid`. */
+  readonly cpu: number
+  /** Share of the measured core that other programs took meanwhile: above a tenth, look at the figures with doubt. */
+  readonly othersShare: number
+}
+
+/** Throws when any request failed. */
+export async function runLoad(tools: Tools, to: LoadTarget & { readonly pid: number }, load: Load): Promise<LoadCost> {
+  const before = { cpu: cpuSeconds(to.pid), busy: coreBusySeconds(MEASURED_CORE), at: performance.now() }
   const figures = await run(tools, to, load, async () => {})
-  return { figures, cpu: cpuSeconds(to.pid) - before }
+  const cpu = cpuSeconds(to.pid) - before.cpu
+  const others = coreBusySeconds(MEASURED_CORE) - before.busy - cpu
+  return { figures, cpu, othersShare: Math.max(0, others / ((performance.now() - before.at) / 1000)) }
 }
 
 /** Opens connections that stay, calls `whileOpen`, and closes them. */

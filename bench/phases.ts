@@ -1,12 +1,13 @@
 /** One phase on one subject: what is asked of it, and which figures come of it. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { CAN_PIN } from './child.ts'
 import { holdOpen, type Load, runLoad } from './load.ts'
 import type { BenchOptions, Phase, SubjectName } from './options.ts'
 import { CAN_READ_COST, highestResidentMiB, residentMiB } from './process-cost.ts'
 import type { Subject } from './subjects.ts'
 import type { Tools } from './tools.ts'
 
-/** Figure -> value: `…PerSecond`, `…Ms`, `…Us` of CPU, `…MiB`, `…KiB`. */
+/** Figure -> value: `…PerSecond`, `…Ms`, `…Us` of CPU, `…MiB`, `kib…`; `othersShare` of the core. */
 export type Figures = Readonly<Record<string, number>>
 
 /** Phases that are repeated in every round; the others look at memory and large bodies, once. */
@@ -66,10 +67,11 @@ function cost(name: string, seconds: number, per: number): Figures {
   return CAN_READ_COST ? { [name]: (seconds / per) * MICROSECONDS } : {}
 }
 
-async function requests({ tools }: PhaseParts, { small }: Subject, load: Load): Promise<Figures> {
-  const { figures, cpu } = await runLoad(tools, small, load)
+async function requests({ tools }: PhaseParts, { name, small }: Subject, load: Load): Promise<Figures> {
+  const { figures, cpu, othersShare } = await runLoad(tools, small, load)
   const { perSecond, p50Ms, p99Ms, total } = figures
-  return { requestsPerSecond: perSecond, p50Ms, p99Ms, ...cost('cpuPerRequestUs', cpu, total) }
+  const measured = { requestsPerSecond: perSecond, p50Ms, p99Ms, ...cost('cpuPerRequestUs', cpu, total) }
+  return CAN_READ_COST && CAN_PIN && name !== 'direct' ? { ...measured, othersShare } : measured
 }
 
 async function connections({ tools }: PhaseParts, { small }: Subject, secs: number): Promise<Figures> {

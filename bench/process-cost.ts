@@ -4,6 +4,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 export const CAN_READ_COST = existsSync('/proc/self/task')
 
 const NANOSECONDS = 1e9
+/** What /proc counts in, on every Linux. */
+const TICKS_PER_SECOND = 100
 const KIB_PER_MIB = 1024
 const SAMPLE_MS = 50
 
@@ -50,6 +52,16 @@ export function cpuSeconds(pid: number): number {
   return tree(pid)
     .flatMap(threadCosts)
     .reduce((sum, thread) => sum + thread.cpu, 0)
+}
+
+/** Seconds that a core worked for anybody so far, to a hundredth. */
+export function coreBusySeconds(core: number): number {
+  const line = read('/proc/stat')
+    .split('\n')
+    .find((each) => each.startsWith(`cpu${core} `))
+  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] =
+    line?.split(' ').slice(1).map(Number) ?? []
+  return (user + nice + system + irq + softirq + steal) / TICKS_PER_SECOND
 }
 
 /** Resident memory of the whole tree, in MiB. */

@@ -19,9 +19,9 @@ export interface Spread {
 /** Figures in one phase, by subject. */
 export type PhaseTable = Readonly<Record<string, Readonly<Record<string, Spread>>>>
 
-/** Memory is told as it is: a ratio of resident sizes says nothing. */
+/** Memory is told as it is: a ratio of resident sizes says nothing. So is what tells how quiet the machine was. */
 export function isRatio(figure: string): boolean {
-  return !/[MK]iB$|^kib/.test(figure)
+  return !/MiB$|^kib|^others/.test(figure)
 }
 
 export function spreadOf(values: readonly number[]): Spread {

@@ -17,6 +17,9 @@ import { type Subject, startSubjects } from './subjects.ts'
 import { formatTables } from './table.ts'
 import { findTools, type Tools } from './tools.ts'
 
+/** Above it, noise shows in every figure. */
+const DOUBTFUL_SHARE = 0.1
+
 async function main(): Promise<void> {
   const options = readOptions(process.argv.slice(2))
   if (options === null) {
@@ -56,6 +59,9 @@ async function compare(parts: PhaseParts, subjects: readonly Subject[], origin: 
   const notes = notesOf(parts, base)
   const { measured, rounds } = await measure(parts, subjects)
   if (rounds < parts.options.rounds) notes.push(`The time was up after ${rounds} of ${parts.options.rounds} rounds.`)
+  const others = Math.max(0, ...measured.map(({ figures }) => figures['othersShare'] ?? 0))
+  if (others > DOUBTFUL_SHARE)
+    notes.push(`Other programs took up to ${(others * 100).toFixed(0)}% of the measured core.`)
   const ratios = tabulate(measured, base)
   const figures = tabulate(measured, null)
   say(formatTables(ratios, figures))
