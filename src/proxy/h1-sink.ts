@@ -64,8 +64,11 @@ export class H1Sink implements ResponseSink {
   }
 
   end(trailers: readonly string[]): void {
-    for (let i = 0; i < trailers.length; i += 2) {
-      this.#response.addTrailers([[trailers[i] as string, trailers[i + 1] as string]])
+    if (trailers.length > 0) {
+      // One call: each replaces what the one before it set.
+      const pairs: [string, string][] = []
+      for (let i = 0; i < trailers.length; i += 2) pairs.push([trailers[i] as string, trailers[i + 1] as string])
+      this.#response.addTrailers(pairs)
     }
     this.#response.end()
   }

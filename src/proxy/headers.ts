@@ -96,7 +96,10 @@ export function requestFields(headers: readonly string[], host: string): string[
   return kept
 }
 
-/** The response's fields that go on. `Alt-Svc` ends here, so that no client leaves the proxy by another protocol. */
+/**
+ * The response's fields that go on. `Alt-Svc` ends here, so that no client leaves the proxy by another protocol, and so
+ * does our own mark, so that no upstream can pass its answer off as a refusal of ours.
+ */
 export function responseFields(headers: readonly string[]): string[] {
   let names: Set<string> | null = null
   for (let i = 0; i < headers.length; i += 2) {
@@ -111,7 +114,7 @@ export function responseFields(headers: readonly string[]): string[] {
   const kept: string[] = []
   for (let i = 0; i < headers.length; i += 2) {
     const name = (headers[i] as string).toLowerCase()
-    if (HOP_BY_HOP.has(name) || name === 'alt-svc' || names?.has(name)) continue
+    if (HOP_BY_HOP.has(name) || name === 'alt-svc' || name === 'coatcheck-error' || names?.has(name)) continue
     kept.push(headers[i] as string, headers[i + 1] as string)
   }
   return kept
