@@ -12,7 +12,7 @@ import { promisify } from 'node:util'
 import type { AuditEvent } from '../core/audit-event.ts'
 import { CoatcheckError } from '../core/errors.ts'
 import { uuidv7 } from '../core/id.ts'
-import type { AuditAppender, Clock, Log } from '../core/ports.ts'
+import type { AuditJournal, Clock, Log } from '../core/ports.ts'
 import { CHECKPOINT_FILE } from './checkpoint.ts'
 import { openSigningKey } from './signing-key.ts'
 import type { AuditSink } from './sinks.ts'
@@ -41,6 +41,8 @@ type ThreadData = Omit<WriterThreadData, 'writer' | 'afterLoss'>
 interface Group {
   events: string
   count: number
+  /** Callers that cannot go on before it is durable. */
+  waiters: number
   readonly done: PromiseWithResolvers<void>
 }
 
@@ -51,9 +53,15 @@ const MAX_EVENT_CHARACTERS = 16 * 1024
 const MAX_TEXT = 4096
 const TICK_MS = 1000
 
+/** Events nobody waits for go with the next commit, or after this time, or when so many came together. */
+const NOTED_MS = 25
+const NOTED_MANY = 256
+/** A commit costs about as much for one event as for fifty, so while more keep coming they are taken along. */
+const GATHER_MS = 1
+
 const turnEnd = promisify(setImmediate)
 
-export class AuditLog implements AuditAppender {
+export class AuditLog implements AuditJournal {
   /** Transactions written, and events in them. */
   readonly written = { commits: 0, events: 0 }
   readonly #options: AuditLogOptions
@@ -64,6 +72,9 @@ export class AuditLog implements AuditAppender {
   #waiting = newGroup()
   #running: Promise<void> = Promise.resolve()
   #busy = false
+  /** Set while noted events wait for their time. */
+  #noted: NodeJS.Timeout | null = null
+  #flushing = false
   #healthy = true
   #closed = false
   #sinceCheckpoint = 0
@@ -111,25 +122,53 @@ export class AuditLog implements AuditAppender {
   }
 
   async append(events: readonly AuditEvent[]): Promise<void> {
-    let lines = ''
-    for (const event of events) lines += `${serialise(event)}\n`
-    if (lines === '') return
+    if (events.length === 0) return
+    const group = this.#take(events)
+    group.waiters += 1
+    this.#run()
+    await group.done.promise
+  }
+
+  note(events: readonly AuditEvent[]): void {
+    try {
+      const group = this.#take(events)
+      if (group.count >= NOTED_MANY) this.#run()
+      else this.#noted ??= setTimeout(() => void this.flush(), NOTED_MS)
+    } catch (cause) {
+      this.#options.log.error({ cause, events: events.length }, 'Events were not written.')
+    }
+  }
+
+  /** Resolves when everything that was noted is durable, or was refused and logged. */
+  async flush(): Promise<void> {
+    if (this.#waiting.count > 0) {
+      this.#flushing = true
+      this.#run()
+    }
+    await this.#running
+  }
+
+  /** Throws `audit_unavailable` when the log is closed or too much waits already. */
+  #take(events: readonly AuditEvent[]): Group {
     const group = this.#waiting
     if (this.#closed || this.#thread.ended) throw unavailable('the log is not open')
     if (group.count > MAX_WAITING_EVENTS || group.events.length > MAX_WAITING_CHARACTERS) {
       throw unavailable('too many events wait')
     }
+    // Made whole before it is added: an event that is no JSON leaves the log as it was.
+    let lines = ''
+    for (const event of events) lines += `${serialise(event)}\n`
     group.events += lines
     group.count += events.length
-    this.#run()
-    await group.done.promise
+    return group
   }
 
   /** Writes what waits and a last checkpoint, then ends the thread and closes the sinks. Later appends are refused. */
   async close(): Promise<void> {
     if (this.#closed) return
-    this.#closed = true
     clearInterval(this.#timer)
+    await this.flush()
+    this.#closed = true
     await this.#running
     const reply = await this.#send('', this.#sinceCheckpoint > 0, true)
     if (reply.kind === 'refused') this.#options.log.warn({ detail: reply.detail }, 'The last checkpoint is missing.')
@@ -148,20 +187,37 @@ export class AuditLog implements AuditAppender {
     try {
       if (this.#thread.ended) await this.#restart()
       else if (probe) await this.#send('', this.#sinceCheckpoint > 0, false)
-      while (this.#waiting.count > 0) await this.#writeGroup()
+      while (this.#due()) await this.#writeGroup()
     } finally {
       this.#busy = false
     }
   }
 
+  #due(): boolean {
+    const { count, waiters } = this.#waiting
+    return waiters > 0 || count >= NOTED_MANY || (count > 0 && this.#flushing)
+  }
+
   async #writeGroup(): Promise<void> {
-    // Callers resumed by the last group, and others of this turn of the event loop, come along.
-    await turnEnd()
+    await this.#gather()
     const group = this.#waiting
     this.#waiting = newGroup()
+    this.#flushing = false
+    if (this.#noted !== null) clearTimeout(this.#noted)
+    this.#noted = null
     const reply = await this.#send(group.events, this.#checkpointDue(group.count), false, group.count)
     if (reply.kind === 'written') group.done.resolve()
     else group.done.reject(unavailable(reply.kind === 'refused' ? reply.detail : 'the writer thread answered amiss'))
+  }
+
+  /** Callers resumed by the last group, and whoever comes in this turn of the event loop or the next, come along. */
+  async #gather(): Promise<void> {
+    const began = performance.now()
+    let before = 0
+    do {
+      before = this.#waiting.count
+      await turnEnd()
+    } while (this.#waiting.count > before && performance.now() - began < GATHER_MS)
   }
 
   async #send(events: string, checkpoint: boolean, last: boolean, count = 0): Promise<WriterReply> {
@@ -222,7 +278,10 @@ export class AuditLog implements AuditAppender {
 }
 
 function newGroup(): Group {
-  return { events: '', count: 0, done: Promise.withResolvers<void>() }
+  const done = Promise.withResolvers<void>()
+  // Events that were only noted have nobody to tell; #refused logs the reason.
+  done.promise.catch(() => undefined)
+  return { events: '', count: 0, waiters: 0, done }
 }
 
 /** A request can make a text of its headers' size: long ones are cut, in events that are long at all. */

@@ -24,7 +24,7 @@ interface ExchangeFields {
   readonly id: string
   /** ISO 8601, UTC, milliseconds. */
   readonly time: string
-  /** The exchange's id; a release and its exchange share it, and refusals show it as `requestId`. */
+  /** The exchange's id, which is also the id of its closing event; refusals show it as `requestId`. */
   readonly exchange: string
   readonly workspace: string | null
   /** Name of the sandbox; names can be used again after a deletion, ids cannot. */

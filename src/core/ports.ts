@@ -62,6 +62,11 @@ export interface AuditAppender {
   append(events: readonly AuditEvent[]): Promise<void>
 }
 
+export interface AuditJournal extends AuditAppender {
+  /** Written with the next commit, within milliseconds. Never throws; what cannot be written is logged and lost. */
+  note(events: readonly AuditEvent[]): void
+}
+
 // ---- control plane: the nouns' own stores stand in principal.ts, scope.ts, secret-store.ts, access-policy.ts … ----
 
 export interface SandboxStore {

@@ -5,12 +5,12 @@
 import type { AuditedSecret, ExchangeDecision, ExchangeEvent, ReleaseEvent } from '../core/audit-event.ts'
 import { asCoatcheckError, CoatcheckError } from '../core/errors.ts'
 import { uuidv7 } from '../core/id.ts'
-import type { AuditAppender, Clock, Log } from '../core/ports.ts'
+import type { AuditJournal, Clock, Log } from '../core/ports.ts'
 import type { SandboxIdentity } from '../core/sandbox.ts'
 import type { Destination, ForwardObserver, UpstreamPeer } from './message.ts'
 
 export interface ExchangeLogPorts {
-  readonly audit: AuditAppender
+  readonly audit: AuditJournal
   readonly clock: Clock
   readonly log: Log
 }
@@ -108,7 +108,7 @@ export class ExchangeRecord implements ForwardObserver {
     const now = this.#ports.clock()
     const event: ExchangeEvent = {
       kind: 'exchange',
-      id: uuidv7(now),
+      id: this.id,
       time: new Date(now).toISOString(),
       ...this.#common(),
       decision: this.#decision,
@@ -121,9 +121,7 @@ export class ExchangeRecord implements ForwardObserver {
       upstreamFingerprint: this.#peer?.fingerprint ?? null,
       reported: this.#reported,
     }
-    this.#ports.audit.append([event]).catch((cause: unknown) => {
-      this.#ports.log.error({ exchange: this.id, cause }, 'exchange event was not written')
-    })
+    this.#ports.audit.note([event])
   }
 
   #common() {

@@ -111,6 +111,7 @@ export class Rig {
 
   /** The audit, oldest first. */
   async events() {
+    await this.app.data.audit.flush()
     const page = await this.app.data.records.list(this.principal, { limit: 200, cursor: null })
     return [...page.items].reverse()
   }
