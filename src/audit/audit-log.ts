@@ -14,6 +14,7 @@ import { CoatcheckError } from '../core/errors.ts'
 import { uuidv7 } from '../core/id.ts'
 import type { AuditJournal, Clock, Log } from '../core/ports.ts'
 import { CHECKPOINT_FILE } from './checkpoint.ts'
+import { type EventGroup, newGroup, serialise } from './event-group.ts'
 import { openSigningKey } from './signing-key.ts'
 import type { AuditSink } from './sinks.ts'
 import type { WriterReply, WriterThreadData } from './writer.ts'
@@ -37,20 +38,9 @@ export interface AuditLogOptions {
 
 type ThreadData = Omit<WriterThreadData, 'writer' | 'afterLoss'>
 
-/** Events that will share one transaction. */
-interface Group {
-  events: string
-  count: number
-  /** Callers that cannot go on before it is durable. */
-  waiters: number
-  readonly done: PromiseWithResolvers<void>
-}
-
 /** About 1 s of the highest load: waiting longer helps nobody. */
 const MAX_WAITING_EVENTS = 50_000
 const MAX_WAITING_CHARACTERS = 64 * 1024 * 1024
-const MAX_EVENT_CHARACTERS = 16 * 1024
-const MAX_TEXT = 4096
 const TICK_MS = 1000
 
 /** Events nobody waits for go with the next commit, or after this time, or when so many came together. */
@@ -149,7 +139,7 @@ export class AuditLog implements AuditJournal {
   }
 
   /** Throws `audit_unavailable` when the log is closed or too much waits already. */
-  #take(events: readonly AuditEvent[]): Group {
+  #take(events: readonly AuditEvent[]): EventGroup {
     const group = this.#waiting
     if (this.#closed || this.#thread.ended) throw unavailable('the log is not open')
     if (group.count > MAX_WAITING_EVENTS || group.events.length > MAX_WAITING_CHARACTERS) {
@@ -275,23 +265,6 @@ export class AuditLog implements AuditJournal {
   #ship(lines: string): void {
     for (const sink of this.#options.sinks) sink.write(lines)
   }
-}
-
-function newGroup(): Group {
-  const done = Promise.withResolvers<void>()
-  // Events that were only noted have nobody to tell; #refused logs the reason.
-  done.promise.catch(() => undefined)
-  return { events: '', count: 0, waiters: 0, done }
-}
-
-/** A request can make a text of its headers' size: long ones are cut, in events that are long at all. */
-function serialise(event: AuditEvent): string {
-  const text = JSON.stringify(event)
-  return text.length <= MAX_EVENT_CHARACTERS ? text : JSON.stringify(event, cutText)
-}
-
-function cutText(_name: string, value: unknown): unknown {
-  return typeof value === 'string' && value.length > MAX_TEXT ? `${value.slice(0, MAX_TEXT)}…` : value
 }
 
 function unavailable(detail: string): CoatcheckError {
