@@ -6,7 +6,7 @@ import { CoatcheckError } from './errors.ts'
 import { isUuid } from './id.ts'
 import { containsMarker } from './placeholder.ts'
 import type { Placement } from './placement.ts'
-import type { SecretType, SecretValue } from './secret.ts'
+import type { ReadPolicy, RotationPolicy, SecretType, SecretValue } from './secret.ts'
 import { checkHeaderSafe } from './substitution.ts'
 
 export const MAX_NAME_LENGTH = 256
@@ -17,12 +17,20 @@ const MAX_DESCRIPTION_LENGTH = 2_000
 const MAX_LABELS = 64
 const MAX_PLACEMENTS = 50
 const MAX_MOUNTS = 256
+const MAX_SCOPE_NAME = 128
+const MAX_METADATA_BYTES = 16_384
+const MAX_METADATA_DEPTH = 32
+const MAX_ACCESS_COUNT = 1_000_000_000
+const MAX_ROTATION_DAYS = 3_650
+const DAY_MS = 86_400_000
 
 const NAME = /^[A-Za-z0-9_.-]+(?:\/[A-Za-z0-9_.-]+)*$/
 const DOT_SEGMENT = /(?:^|\/)\.{1,2}(?:\/|$)/
 const SANDBOX_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/
 const LABEL_KEY = /^[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,251}[A-Za-z0-9])?$/
+const EXTERNAL_ID = /^(?! )[^\p{C}\p{Zl}\p{Zp}]{1,256}(?<! )$/u
+const SCOPE_NAME = EXTERNAL_ID
 const LABEL_VALUE = /^[^\p{C}\p{Zl}\p{Zp}]{0,256}$/u
 // oxlint-disable-next-line no-control-regex -- every control character but tab and line feed
 const CONTROL = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/
@@ -63,6 +71,12 @@ export function checkTokenName(name: string): string {
     'The name of the token is not allowed.',
     'Use 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit.',
   )
+}
+
+/** Of a workspace or a vault. */
+export function checkScopeName(name: string): string {
+  if (name.length <= MAX_SCOPE_NAME && SCOPE_NAME.test(name)) return notAnId(name)
+  throw invalid('The name is not allowed.', `Use 1 to ${MAX_SCOPE_NAME} printable characters.`)
 }
 
 /** Names and ids are looked up by the same parameter, so a name never looks like an id. */
@@ -111,6 +125,80 @@ export function checkLabels(labels: Readonly<Record<string, string>>): Readonly<
     )
   }
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)))
+}
+
+/** A JSON object in its stored form. */
+export function checkMetadata(metadata: Readonly<Record<string, unknown>>): string {
+  const text = isPlainObject(metadata) && depthOf(metadata) <= MAX_METADATA_DEPTH ? JSON.stringify(metadata) : null
+  if (text !== null && Buffer.byteLength(text) <= MAX_METADATA_BYTES) return text
+  throw invalid(
+    'The metadata is not allowed.',
+    `Use a JSON object of at most ${MAX_METADATA_BYTES} bytes, nested at most ${MAX_METADATA_DEPTH} deep.`,
+  )
+}
+
+/** Nothing that is shown may hold the value. Values too short to be told from other text are not looked for. */
+export function refuseValueInText(value: SecretValue, shown: readonly (string | null)[]): void {
+  if (value.byteLength < MIN_MASKED_BYTES) return
+  const bytes = value.reveal()
+  if (!shown.some((text) => text !== null && Buffer.from(text, 'utf8').includes(bytes))) return
+  throw invalid(
+    'The value is also in the description, the labels or the metadata, which are shown.',
+    'Write it as the value alone.',
+  )
+}
+
+export function checkExternalId(externalId: string | null): string | null {
+  if (externalId === null || EXTERNAL_ID.test(externalId)) return externalId
+  throw invalid('The external id is not allowed.', 'Use 1 to 256 printable characters without spaces at the ends.')
+}
+
+export function checkMaxAccessCount(count: number | null): number | null {
+  if (count === null || (Number.isInteger(count) && count >= 1 && count <= MAX_ACCESS_COUNT)) return count
+  throw invalid('The max access count is not allowed.', `Use a whole number from 1 to ${MAX_ACCESS_COUNT}, or null.`)
+}
+
+export function checkReadPolicy(policy: string): ReadPolicy {
+  if (policy === 'never' || policy === 'permission') return policy
+  throw invalid('There is no such read policy.', 'Use never or permission.')
+}
+
+/** The read policy that follows: `never` stays. Throws `conflict` on an attempt to loosen it. */
+export function tightenReadPolicy(old: ReadPolicy, wanted: ReadPolicy): ReadPolicy {
+  if (checkReadPolicy(wanted) === 'never' || old === 'permission') return wanted
+  throw new CoatcheckError(
+    'conflict',
+    'The read policy never is not loosened.',
+    'Create another secret whose read policy is permission, if its value must be read.',
+  )
+}
+
+/** In stored form. */
+export function checkRotationPolicy(policy: RotationPolicy | null): string | null {
+  if (policy === null) return null
+  const { everyDays } = policy
+  if (everyDays === undefined || (Number.isInteger(everyDays) && everyDays >= 1 && everyDays <= MAX_ROTATION_DAYS)) {
+    return checkMetadata(policy)
+  }
+  throw invalid('The rotation policy is not allowed.', `everyDays is a whole number from 1 to ${MAX_ROTATION_DAYS}.`)
+}
+
+/** When a version made at `createdAt` is due, both ISO 8601; null = never. */
+export function rotationDueAt(policy: RotationPolicy | null, createdAt: string): string | null {
+  if (policy?.everyDays === undefined) return null
+  return new Date(Date.parse(createdAt) + policy.everyDays * DAY_MS).toISOString()
+}
+
+function isPlainObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** Of arrays and objects; stops where it is too deep, so that depth costs nothing. */
+function depthOf(value: unknown, above = 0): number {
+  if (typeof value !== 'object' || value === null || above > MAX_METADATA_DEPTH) return above
+  let deepest = above + 1
+  for (const inner of Object.values(value)) deepest = Math.max(deepest, depthOf(inner, above + 1))
+  return deepest
 }
 
 /** The instant in its stored form (UTC, milliseconds). `now` in milliseconds since the epoch. */

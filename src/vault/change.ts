@@ -52,41 +52,45 @@ export class Changes {
   /** `plan` checks and throws what is wrong, or gives the change. */
   async make<T>(principal: Principal, plan: (moment: Moment) => Promise<Change<T>>): Promise<T> {
     return await this.#database.serially(async () => {
-      const now = this.#clock()
-      const moment = { now, time: new Date(now).toISOString() }
+      const moment = momentOf(this.#clock)
       const change = await plan(moment)
-      await this.#audit.append([this.#event(principal, change, change.action, change.fields, moment)])
+      const { target, action } = change
+      await this.#audit.append([changeEvent(principal, target, action, change.fields, moment)])
       try {
         return await this.#database.change(async (trx) => await change.apply(trx))
       } catch (error) {
-        const failed = this.#event(principal, change, `${change.action}.failed`, [], moment)
+        const failed = changeEvent(principal, target, `${action}.failed`, [], moment)
         // The change's own failure is what the caller must hear of; a log that fails as well says so at the next append.
         await this.#audit.append([failed]).catch(() => undefined)
-        throw isUniqueViolation(error) ? alreadyThere(change.target) : error
+        throw isUniqueViolation(error) ? alreadyThere(target) : error
       }
     })
   }
+}
 
-  #event<T>(
-    principal: Principal,
-    change: Change<T>,
-    action: string,
-    fields: readonly string[],
-    { now, time }: Moment,
-  ): ChangeEvent {
-    const { target } = change
-    const workspace = principal.workspaceId
-    return {
-      kind: 'change',
-      id: uuidv7(now),
-      time,
-      workspace,
-      principal: principalLabel(principal),
-      action,
-      target,
-      fields,
-    }
+/** The record of something a principal does or is refused. */
+export function changeEvent(
+  principal: Principal,
+  target: ChangeEvent['target'],
+  action: string,
+  fields: readonly string[],
+  { now, time }: Moment,
+): ChangeEvent {
+  return {
+    kind: 'change',
+    id: uuidv7(now),
+    time,
+    workspace: principal.workspaceId,
+    principal: principalLabel(principal),
+    action,
+    target,
+    fields,
   }
+}
+
+export function momentOf(clock: Clock): Moment {
+  const now = clock()
+  return { now, time: new Date(now).toISOString() }
 }
 
 /** How the log and `createdBy` name a principal: `admin`, `system`, `token:<name>`, `agent:<name>`. */
@@ -115,7 +119,7 @@ export function notFound(kind: string): CoatcheckError {
   return new CoatcheckError(
     'not_found',
     `There is no such ${kind}.`,
-    `List the ${kind === 'sandbox' ? 'sandboxe' : kind}s of this workspace to see their names.`,
+    `List what there is to see its names: the ${kind} may be deleted, elsewhere, or not yours to see.`,
   )
 }
 

@@ -4,26 +4,22 @@
  * A connection that did not take these settings is refused. Every control-plane change bumps the revision in its own
  * transaction, so that caches in this process notice at once and those in another one within `REVISION_CHECK_MS`.
  */
-import { closeSync, constants, fstatSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, sql, type Transaction } from 'kysely'
 import { CoatcheckError } from '../core/errors.ts'
 import type { Clock } from '../core/ports.ts'
+import { BUSY_TIMEOUT_MS, connect, createPrivately, refuseOtherUrls, unusable, whileBusy } from './database-file.ts'
 import { migrate } from './migrate.ts'
 import { foundation } from './migrations/001-foundation.ts'
+import { controlPlane } from './migrations/002-control-plane.ts'
 import type { Schema } from './schema.ts'
-import { isBusy, isDiskFailure, isUniqueViolation, sqliteCode, sqliteDialect } from './sqlite-dialect.ts'
+import { isDiskFailure, isUniqueViolation, sqliteCode, sqliteDialect } from './sqlite-dialect.ts'
 
 /** In order; each is applied once, in its own transaction. */
-const MIGRATIONS = [foundation]
+const MIGRATIONS = [foundation, controlPlane]
 
 const REVISION_CHECK_MS = 200
-/** SQLite waits this long with the thread stopped, so it is short; longer waits are slept between tries. */
-const BUSY_TIMEOUT_MS = 50
-const WRITE_DEADLINE_MS = 5_000
-const RETRY_MS = 20
 
 export interface DatabaseOptions {
   /** `sqlite`: a file in `dataDir`. */
@@ -47,12 +43,14 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     await migrate({ migrations: MIGRATIONS, file, now: clock(), transaction })
     const workspace = await kysely
       .selectFrom('scopes')
-      .select('id')
+      .select(['id', 'parent_id'])
       .where('kind', '=', 'workspace')
       .where('name', '=', 'default')
       .executeTakeFirstOrThrow()
+    const { latest_time } = await kysely.selectFrom('revision').select('latest_time').executeTakeFirstOrThrow()
     const reader = new DatabaseSync(file, { readOnly: true, timeout: BUSY_TIMEOUT_MS })
-    return new Database({ file, kysely, reader, clock, defaultWorkspaceId: workspace.id })
+    const defaults = { defaultWorkspaceId: workspace.id, defaultAccountId: workspace.parent_id ?? '' }
+    return new Database({ file, kysely, reader, clock, latestTime: latest_time, ...defaults })
   } catch (error) {
     if (writer.isOpen) writer.close()
     throw unusable(file, error)
@@ -64,49 +62,69 @@ interface DatabaseParts {
   readonly kysely: Kysely<Schema>
   readonly reader: DatabaseSync
   readonly clock: Clock
+  readonly latestTime: number
   readonly defaultWorkspaceId: string
+  readonly defaultAccountId: string
 }
 
 /** An open database. Made by `openDatabase` only. */
 export class Database {
   readonly file: string
   readonly defaultWorkspaceId: string
-  readonly #kysely: Kysely<Schema>
-  readonly #reader: DatabaseSync
+  readonly defaultAccountId: string
+  readonly #writer: Kysely<Schema>
+  readonly #reader: Kysely<Schema>
+  readonly #rawReader: DatabaseSync
   readonly #selectRevision: StatementSync
   readonly #clock: Clock
   #revision = 0
   #revisionCheckedAt = Number.NEGATIVE_INFINITY
   #diskFailed = false
+  #latestTime: number
   #queue: Promise<unknown> = Promise.resolve()
+  #writing: Promise<unknown> = Promise.resolve()
 
   constructor(parts: DatabaseParts) {
     this.file = parts.file
     this.defaultWorkspaceId = parts.defaultWorkspaceId
-    this.#kysely = parts.kysely
-    this.#reader = parts.reader
+    this.defaultAccountId = parts.defaultAccountId
+    this.#writer = parts.kysely
+    this.#reader = new Kysely<Schema>({ dialect: sqliteDialect(parts.reader) })
+    this.#rawReader = parts.reader
+    this.#latestTime = parts.latestTime
     this.#clock = parts.clock
     this.#selectRevision = parts.reader.prepare('SELECT n FROM revision')
   }
 
-  /** Runs one query or more outside a transaction. Throws `store_unavailable`. */
+  /** Reads, outside a transaction, on a connection that sees committed rows only. Throws `store_unavailable`. */
   async query<T>(work: (db: Kysely<Schema>) => Promise<T>): Promise<T> {
     try {
-      return await work(this.#kysely)
+      return await work(this.#reader)
     } catch (error) {
       throw unavailable(error)
     }
   }
 
   /**
-   * Runs `work` in one transaction that excludes every other writer; waits up to 5 s for them. Nothing slow may be awaited
-   * inside. Unique violations pass as they are; the rest is `store_unavailable`.
+   * Runs `work` in one transaction that excludes every other writer; waits up to 5 s for those of other processes. Nothing slow
+   * may be awaited inside, nor another transaction. Unique violations pass as they are; the rest is `store_unavailable`.
    */
   async transaction<T>(work: (trx: Transaction<Schema>) => Promise<T>): Promise<T> {
+    return await this.#alone(async () => await this.#transact(work))
+  }
+
+  /** The writing connection is one: transactions of this process wait for one another. */
+  async #alone<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#writing.then(work)
+    this.#writing = turn.catch(() => undefined)
+    return await turn
+  }
+
+  async #transact<T>(work: (trx: Transaction<Schema>) => Promise<T>): Promise<T> {
     // A failed fsync may have dropped pages that a later fsync then calls written, so no later commit can be believed.
     if (this.#diskFailed) throw diskFailed()
     try {
-      return await immediate(this.#kysely, work)
+      return await immediate(this.#writer, work)
     } catch (error) {
       this.#diskFailed ||= isDiskFailure(error)
       throw isUniqueViolation(error) ? error : unavailable(error)
@@ -119,7 +137,7 @@ export class Database {
       const result = await work(trx)
       const { n } = await trx
         .updateTable('revision')
-        .set((eb) => ({ n: eb('n', '+', 1) }))
+        .set((eb) => ({ n: eb('n', '+', 1), latest_time: latestTime(this.latest()) }))
         .returning('n')
         .executeTakeFirstOrThrow()
       return { result, revision: n }
@@ -149,84 +167,49 @@ export class Database {
     return this.#revision
   }
 
+  /**
+   * The present, or the latest time ever seen when the clock was set back: what has expired stays so. Milliseconds since the epoch.
+   * Written down with every change and by `noteTime`, so it also holds after a restart.
+   */
+  latest(): number {
+    this.#latestTime = Math.max(this.#latestTime, this.#clock())
+    return this.#latestTime
+  }
+
+  async noteTime(): Promise<void> {
+    const now = this.latest()
+    await this.transaction(
+      async (trx) =>
+        await trx
+          .updateTable('revision')
+          .set({ latest_time: latestTime(now) })
+          .execute(),
+    )
+  }
+
   /** Moves the WAL into the database and empties it, so that destroyed rows are not kept in its old frames; best effort. */
   async truncateLog(): Promise<void> {
-    await sql`PRAGMA wal_checkpoint(TRUNCATE)`.execute(this.#kysely).catch(() => undefined)
+    await this.#alone(async () => await sql`PRAGMA wal_checkpoint(TRUNCATE)`.execute(this.#writer)).catch(
+      () => undefined,
+    )
   }
 
   async close(): Promise<void> {
     await this.#queue
-    this.#reader.close()
-    await this.#kysely.destroy()
+    await this.#writing
+    // Kysely closes only what it has used; a connection left open would leave the WAL file behind.
+    if (this.#rawReader.isOpen) this.#rawReader.close()
+    await this.#writer.destroy()
   }
 }
 
-function refuseOtherUrls(url: string): void {
-  if (url === 'sqlite') return
-  throw new CoatcheckError(
-    'database_unusable',
-    /^postgres(ql)?:/.test(url) ? 'PostgreSQL is not supported yet.' : 'The database setting names no known database.',
-    'Set `database: sqlite`.',
-  )
-}
-
-/** SQLite gives -wal and -shm the mode of the database file, so creating that one privately is enough. */
-function createPrivately(dataDir: string, file: string): void {
-  try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-    const descriptor = openSync(file, constants.O_RDWR | constants.O_CREAT, 0o600)
-    const { mode } = fstatSync(descriptor)
-    closeSync(descriptor)
-    if ((mode & 0o077) === 0) return
-  } catch (error) {
-    throw new CoatcheckError(
-      'database_unusable',
-      `${file} cannot be opened for writing.`,
-      'Give the user that runs coatcheck a data directory it can write.',
-      { cause: error },
-    )
-  }
-  throw new CoatcheckError(
-    'database_unusable',
-    `${file} is open to other users of this machine.`,
-    `Run chmod 600 ${file}* after making sure that nobody else has changed it.`,
-  )
-}
-
-async function connect(file: string, durability: 'full' | 'process'): Promise<DatabaseSync> {
-  const database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
-  const wanted = [
-    ['journal_mode', 'WAL', 'wal'],
-    ['synchronous', durability === 'full' ? 'FULL' : 'NORMAL', durability === 'full' ? 2 : 1],
-    ['foreign_keys', 'ON', 1],
-    ['secure_delete', 'ON', 1],
-  ] as const
-  try {
-    for (const [name, value, effect] of wanted) {
-      await whileBusy(async () => database.exec(`PRAGMA ${name} = ${value}`))
-      const got = Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0]
-      if (got !== effect) throw new Error(`PRAGMA ${name} is ${String(got)}, not ${effect}`)
-    }
-    return database
-  } catch (error) {
-    database.close()
-    throw unusable(file, error)
-  }
+/** The later of what is stored and this; other processes may have seen later times. */
+function latestTime(now: number) {
+  return sql<number>`max(latest_time, ${Math.floor(now)})`
 }
 
 async function immediate<T>(kysely: Kysely<Schema>, work: (trx: Transaction<Schema>) => Promise<T>): Promise<T> {
   return await whileBusy(async () => await kysely.transaction().execute(work))
-}
-
-async function whileBusy<T>(work: () => Promise<T>): Promise<T> {
-  for (let waited = 0; ; waited += BUSY_TIMEOUT_MS + RETRY_MS) {
-    try {
-      return await work()
-    } catch (error) {
-      if (!isBusy(error) || waited >= WRITE_DEADLINE_MS) throw error
-      await sleep(RETRY_MS)
-    }
-  }
 }
 
 function diskFailed(): CoatcheckError {
@@ -246,17 +229,6 @@ function unavailable(error: unknown): unknown {
     'store_unavailable',
     closed ? 'The store is closed.' : `The store cannot be used (SQLite code ${code}).`,
     'Check the disk under the data directory and other processes that hold its database; then try again.',
-    { cause: error },
-  )
-}
-
-function unusable(file: string, error: unknown): CoatcheckError {
-  if (error instanceof CoatcheckError) return error
-  const reason = error instanceof Error ? error.message : String(error)
-  return new CoatcheckError(
-    'database_unusable',
-    `${file} cannot be used: ${reason}.`,
-    'Restore it from a backup, or point dataDir elsewhere; coatcheck changed nothing in it.',
     { cause: error },
   )
 }

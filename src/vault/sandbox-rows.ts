@@ -1,10 +1,8 @@
 /** Rows of sandboxes and their mounts: found within one workspace only, and shown without anything of the token. */
 import type { Kysely, Transaction } from 'kysely'
-import { CoatcheckError } from '../core/errors.ts'
 import { isUuid } from '../core/id.ts'
 import type { Principal } from '../core/ports.ts'
 import type { Sandbox } from '../core/sandbox.ts'
-import { checkMounts } from '../core/secret-rules.ts'
 import { alreadyThere, type Change, changedMeanwhile, notFound } from './change.ts'
 import type { MountRow, SandboxRow, Schema } from './schema.ts'
 
@@ -13,6 +11,8 @@ export interface ShownMount {
   readonly sandbox_id: string
   readonly env_name: string
   readonly secret_id: string
+  /** Null when it means that very secret, whatever its name. */
+  readonly name_key: string | null
   readonly name: string
   readonly placeholder: string
 }
@@ -30,43 +30,16 @@ export async function findSandbox(db: Kysely<Schema>, principal: Principal, idOr
   return row
 }
 
-/** The mounts of these sandboxes, in the order of the environment variables' names. */
+/** What the mounts of these sandboxes mean now, in the order of the environment variables' names. */
 export async function findMounts(db: Kysely<Schema>, sandboxIds: readonly string[]): Promise<readonly ShownMount[]> {
   if (sandboxIds.length === 0) return []
   return await db
-    .selectFrom('mounts')
-    .innerJoin('secrets', 'secrets.id', 'mounts.secret_id')
-    .select(['mounts.sandbox_id', 'env_name', 'secret_id', 'secrets.name', 'secrets.placeholder'])
-    .where('mounts.sandbox_id', 'in', sandboxIds)
+    .selectFrom('mounted')
+    .innerJoin('secrets', 'secrets.id', 'mounted.secret_id')
+    .select(['mounted.sandbox_id', 'env_name', 'secret_id', 'mounted.name_key', 'secrets.name', 'secrets.placeholder'])
+    .where('mounted.sandbox_id', 'in', sandboxIds)
     .orderBy('env_name')
     .execute()
-}
-
-/** Looks up each mounted secret, by name or id, in the principal's workspace; `invalid_input` names those that are not there. */
-export async function resolveMounts(
-  db: Kysely<Schema>,
-  principal: Principal,
-  sandboxId: string,
-  mounts: Readonly<Record<string, string>>,
-): Promise<readonly ShownMount[]> {
-  const entries = checkMounts(mounts)
-  if (entries.length === 0) return []
-  const wanted = [...new Set(entries.map(([, secret]) => secret))]
-  const rows = await db
-    .selectFrom('secrets')
-    .select(['id', 'name', 'placeholder'])
-    .where('scope_id', '=', principal.workspaceId)
-    .where('deleted_at', 'is', null)
-    .where((eb) => eb.or([eb('name_key', 'in', wanted), eb('id', 'in', wanted)]))
-    .execute()
-  const known = new Map(rows.flatMap((row) => [[row.name, row] as const, [row.id, row] as const]))
-  const missing = entries.filter(([, secret]) => !known.has(secret))
-  if (missing.length > 0) throw unknownSecrets(missing)
-  return entries.flatMap(([env_name, secret]) => {
-    const row = known.get(secret)
-    if (row === undefined) return []
-    return [{ sandbox_id: sandboxId, env_name, secret_id: row.id, name: row.name, placeholder: row.placeholder }]
-  })
 }
 
 /** Replaces every mount of the sandbox. */
@@ -76,7 +49,9 @@ export async function writeMounts(
   mounts: readonly ShownMount[],
 ): Promise<void> {
   await trx.deleteFrom('mounts').where('sandbox_id', '=', sandboxId).execute()
-  const rows = mounts.map(({ sandbox_id, env_name, secret_id }): MountRow => ({ sandbox_id, env_name, secret_id }))
+  const rows = mounts.map(({ sandbox_id, env_name, secret_id, name_key }): MountRow => {
+    return { sandbox_id, env_name, secret_id, name_key }
+  })
   if (rows.length > 0) await trx.insertInto('mounts').values(rows).execute()
 }
 
@@ -137,16 +112,4 @@ export function replacement<T>(
       return await then(trx)
     },
   }
-}
-
-function unknownSecrets(missing: readonly (readonly [string, string])[]): CoatcheckError {
-  // A name that could not be a secret's is not repeated: it may be a value that was put there by mistake.
-  const named = missing.map(([env, secret]) =>
-    /^[A-Za-z0-9_./-]{1,64}$/.test(secret) ? `${secret} (for ${env})` : `the one for ${env}`,
-  )
-  return new CoatcheckError(
-    'invalid_input',
-    `There is no such secret in this workspace: ${named.join(', ')}.`,
-    'Create the secret first, or mount one that is there.',
-  )
 }

@@ -9,16 +9,17 @@ import { uuidv7 } from '../core/id.ts'
 import type { AuditAppender, Clock, Page, PageRequest, Principal, SandboxReader, SandboxStore } from '../core/ports.ts'
 import type { Sandbox, SandboxIdentity } from '../core/sandbox.ts'
 import { checkSandboxName } from '../core/secret-rules.ts'
+import { requireAbility } from './access.ts'
 import { Changes, type Moment, principalLabel } from './change.ts'
-import { digestOf, hasForm, mintCredential, sameDigest } from './credential.ts'
+import { digestOf, hasForm, mintCredential, SANDBOX_PREFIX, sameDigest } from './credential.ts'
 import type { Database } from './database.ts'
+import { resolveMounts } from './mount-refs.ts'
 import { readPage, toPage } from './page.ts'
 import {
   findMounts,
   findSandbox,
   refuseTakenSandbox,
   replacement,
-  resolveMounts,
   sandboxTarget,
   showSandbox,
   writeMounts,
@@ -59,7 +60,7 @@ export class Sandboxes implements SandboxStore, SandboxReader {
   }
 
   async authenticate(nameOrId: string, token: string): Promise<SandboxIdentity | undefined> {
-    if (!hasForm(token, 'cst_')) return undefined
+    if (!hasForm(token, SANDBOX_PREFIX)) return undefined
     const revision = this.#refresh()
     const digest = digestOf(token)
     const key = digest.toString('base64url')
@@ -102,12 +103,13 @@ export class Sandboxes implements SandboxStore, SandboxReader {
     principal: Principal,
     input: { readonly name: string; readonly mounts: Readonly<Record<string, string>> },
   ): Promise<{ readonly sandbox: Sandbox; readonly token: string }> {
-    const token = mintCredential('cst_')
+    requireAbility(principal, 'sandboxes.manage')
+    const token = mintCredential(SANDBOX_PREFIX)
     const sandbox = await this.#changes.make(principal, async (moment) => {
       const row = newRow(principal, checkSandboxName(input.name), digestOf(token), moment)
       const mounts = await this.#database.query(async (db) => {
         await refuseTakenSandbox(db, row)
-        return await resolveMounts(db, principal, row.id, input.mounts)
+        return await resolveMounts(db, principal, { id: row.id, now: moment.now }, input.mounts)
       })
       return {
         action: 'sandbox.create',
@@ -124,6 +126,7 @@ export class Sandboxes implements SandboxStore, SandboxReader {
   }
 
   async list(principal: Principal, page: PageRequest): Promise<Page<Sandbox>> {
+    requireAbility(principal, 'sandboxes.view')
     const { rows, after } = readPage(page)
     return await this.#database.query(async (db) => {
       const found = await db
@@ -139,11 +142,17 @@ export class Sandboxes implements SandboxStore, SandboxReader {
         db,
         found.map((row) => row.id),
       )
-      return toPage(found, page.limit, (row) => showSandbox(row, mounts))
+      return toPage(
+        found,
+        page.limit,
+        (row) => showSandbox(row, mounts),
+        (row) => row.name,
+      )
     })
   }
 
   async get(principal: Principal, idOrName: string): Promise<Sandbox> {
+    requireAbility(principal, 'sandboxes.view')
     return await this.#database.query(async (db) => {
       const row = await findSandbox(db, principal, idOrName)
       return showSandbox(row, await findMounts(db, [row.id]))
@@ -151,9 +160,11 @@ export class Sandboxes implements SandboxStore, SandboxReader {
   }
 
   async setMounts(principal: Principal, idOrName: string, mounts: Readonly<Record<string, string>>): Promise<Sandbox> {
-    return await this.#changes.make(principal, async ({ time }) => {
+    requireAbility(principal, 'sandboxes.manage')
+    return await this.#changes.make(principal, async ({ now, time }) => {
       const old = await this.#find(principal, idOrName)
-      const resolved = await this.#database.query(async (db) => await resolveMounts(db, principal, old.id, mounts))
+      const place = { id: old.id, now }
+      const resolved = await this.#database.query(async (db) => await resolveMounts(db, principal, place, mounts))
       const row = { ...old, updated_at: time }
       return replacement('sandbox.mount', ['mounts'], old, row, async (trx) => {
         await writeMounts(trx, row.id, resolved)
@@ -166,7 +177,8 @@ export class Sandboxes implements SandboxStore, SandboxReader {
     principal: Principal,
     idOrName: string,
   ): Promise<{ readonly sandbox: Sandbox; readonly token: string }> {
-    const token = mintCredential('cst_')
+    requireAbility(principal, 'sandboxes.manage')
+    const token = mintCredential(SANDBOX_PREFIX)
     const sandbox = await this.#changes.make(principal, async ({ time }) => {
       const old = await this.#find(principal, idOrName)
       const token_version = old.token_version + 1
@@ -179,6 +191,7 @@ export class Sandboxes implements SandboxStore, SandboxReader {
   }
 
   async delete(principal: Principal, idOrName: string): Promise<void> {
+    requireAbility(principal, 'sandboxes.manage')
     await this.#changes.make(principal, async ({ time }) => {
       const old = await this.#find(principal, idOrName)
       const row = { ...old, token_hash: null, updated_at: time, deleted_at: time }

@@ -1,71 +1,58 @@
 /**
- * The secrets of a workspace: created, listed, changed, rotated and destroyed, each change recorded first.
+ * The secrets of a scope: created, listed, changed, rotated, deleted and revived, each change recorded first.
  *
- * The placeholder never changes and is never given out twice. A deleted secret leaves a tombstone without values or keys.
+ * The placeholder never changes and is never given out twice. A destroyed secret leaves a tombstone without values or keys.
  */
-import { sql } from 'kysely'
-import { CoatcheckError } from '../core/errors.ts'
-import { normalizeHosts } from '../core/host-pattern.ts'
-import { uuidv7 } from '../core/id.ts'
-import { mintToken, validateDress } from '../core/placeholder.ts'
-import { formatPlacement, type Placement, parsePlacement } from '../core/placement.ts'
-import type {
-  AuditAppender,
-  Clock,
-  NewSecret,
-  Page,
-  PageRequest,
-  Principal,
-  SecretPatch,
-  SecretStore,
-  SecretWritten,
-} from '../core/ports.ts'
+import { type GenerateSpec, generateValue } from '../core/generate.ts'
+import { isUuid } from '../core/id.ts'
+import type { PageRequest } from '../core/page.ts'
+import type { AuditAppender, Clock } from '../core/ports.ts'
+import type { Principal } from '../core/principal.ts'
 import type { Secret, SecretType, SecretValue, SecretVersion } from '../core/secret.ts'
-import {
-  checkDescription,
-  checkExpiry,
-  checkLabels,
-  checkPlacementCount,
-  checkSecretName,
-  checkType,
-  checkValue,
-  hintOf,
-  secretWarnings,
-} from '../core/secret-rules.ts'
-import { Changes, changedMeanwhile, type Moment, principalLabel } from './change.ts'
+import type {
+  NewSecret,
+  SecretControl,
+  SecretFilter,
+  SecretPage,
+  SecretPatch,
+  SecretPut,
+  SecretPutResult,
+  SecretWritten,
+  WriteOptions,
+} from '../core/secret-store.ts'
+import { accessOf, type SecretAccess } from './access.ts'
+import { Changes, changedMeanwhile, type Moment, notFound } from './change.ts'
 import type { Database } from './database.ts'
-import { readPage, toPage } from './page.ts'
-import type { SecretRow, SecretVersionRow } from './schema.ts'
 import type { Sealer } from './seal.ts'
+import { creation, deletion, destruction, replacement, revival, versionSwitch } from './secret-changes.ts'
+import { draftNew, draftPatch, type SecretPolicy, versionRow } from './secret-draft.ts'
+import { listSecrets } from './secret-list.ts'
 import {
-  destruction,
+  findDeleted,
+  findLive,
+  findOwnSecret,
   findSealed,
   findSecret,
-  readHosts,
-  readPlacements,
-  refuseTakenName,
-  replaceRow,
+  gone,
+  refuseTaken,
+  type ShownRow,
   showSecret,
-  targetOf,
-  writeHosts,
 } from './secret-rows.ts'
+import { findVersion, findVersions, staleVersion } from './version-rows.ts'
+import { findSettings } from './workspace-settings.ts'
 
-export interface SecretPolicy {
-  /** Refuse secrets without hosts. */
-  readonly requireHosts: boolean
-  /** Placement texts of a secret that names none. */
-  readonly defaultPlacements: readonly string[]
-}
+export type { SecretPolicy } from './secret-draft.ts'
 
 export interface SecretsOptions {
   readonly database: Database
   readonly sealer: Sealer
   readonly audit: AuditAppender
   readonly clock: Clock
+  /** The server's; a workspace's settings come before it. */
   readonly policy: SecretPolicy
 }
 
-export class Secrets implements SecretStore {
+export class Secrets implements SecretControl {
   readonly #database: Database
   readonly #sealer: Sealer
   readonly #changes: Changes
@@ -79,202 +66,199 @@ export class Secrets implements SecretStore {
   }
 
   async create(principal: Principal, input: NewSecret): Promise<SecretWritten> {
-    const warnings: string[] = []
-    const secret = await this.#changes.make(principal, async (moment) => {
-      const { row, version } = this.#newRows(principal, input, moment, warnings)
-      await this.#database.query(async (db) => await refuseTakenName(db, row))
-      return {
-        action: 'secret.create',
-        target: targetOf(row),
-        fields: givenFields(input),
-        apply: async (trx) => {
-          await trx.insertInto('secrets').values(row).execute()
-          await trx.insertInto('secret_versions').values(version).execute()
-          return showSecret(row)
-        },
-      }
+    const { row, warnings } = await this.#changes.make(principal, async (moment) => {
+      const access = await this.#access(principal)
+      const draft = draftNew(input, await this.#context(principal, moment))
+      access.require('write', draft.row.name)
+      await this.#database.query(async (db) => await refuseTaken(db, draft.row))
+      return creation(draft, versionRow(draft.row, input.value, this.#sealer, principal), givenFields(input))
     })
-    return { secret, warnings }
+    return { secret: this.#show(row, principal), warnings }
   }
 
-  async list(
+  async list(principal: Principal, request: PageRequest & SecretFilter): Promise<SecretPage> {
+    const access = await this.#access(principal)
+    const now = this.#database.latest()
+    return await this.#database.query(async (db) => await listSecrets({ db, principal, access, now }, request))
+  }
+
+  async get(principal: Principal, ref: string): Promise<Secret> {
+    return this.#show(await this.#readable(principal, ref), principal)
+  }
+
+  async getByExternalId(principal: Principal, externalId: string): Promise<Secret> {
+    const page = { externalId, limit: 2, cursor: null }
+    const [secret] = (await this.list(principal, page)).items
+    if (secret === undefined) throw notFound('secret')
+    return secret
+  }
+
+  async update(
     principal: Principal,
-    page: PageRequest & { readonly name?: string; readonly label?: string },
-  ): Promise<Page<Secret>> {
-    const { rows, after } = readPage(page)
-    const { name, label } = page
-    const found = await this.#database.query(
-      async (db) =>
-        await db
-          .selectFrom('secrets')
-          .selectAll()
-          .where('scope_id', '=', principal.workspaceId)
-          .where('deleted_at', 'is', null)
-          .where('name', '>', after)
-          .$if(name !== undefined, (query) => query.where(sql<boolean>`instr(name, ${name}) > 0`))
-          .$if(label !== undefined, (query) => query.where(sql<boolean>`instr(labels, ${labelText(label ?? '')}) > 0`))
-          .orderBy('name')
-          .limit(rows)
-          .execute(),
-    )
-    return toPage(found, page.limit, showSecret)
-  }
-
-  async get(principal: Principal, idOrName: string): Promise<Secret> {
-    return showSecret(await this.#find(principal, idOrName))
-  }
-
-  async update(principal: Principal, idOrName: string, patch: SecretPatch): Promise<SecretWritten> {
-    const fields = givenFields(patch)
-    if (fields.length === 0) return { secret: await this.get(principal, idOrName), warnings: [] }
-    const warnings: string[] = []
-    const secret = await this.#changes.make(principal, async (moment) => {
-      const old = await this.#find(principal, idOrName)
-      const row = await this.#patchedRow(old, patch, moment, warnings)
-      const added = patch.value === undefined ? null : this.#versionRow(row, patch.value, principal, moment)
-      return {
-        action: added === null ? 'secret.update' : 'secret.rotate',
-        target: targetOf(row),
-        fields,
-        apply: async (trx) => {
-          await replaceRow(trx, old, row)
-          if (added !== null) await trx.insertInto('secret_versions').values(added).execute()
-          return showSecret(row)
-        },
-      }
+    ref: string,
+    patch: SecretPatch,
+    options: WriteOptions = {},
+  ): Promise<SecretWritten> {
+    if (givenFields(patch).length === 0) return { secret: await this.get(principal, ref), warnings: [] }
+    const { row, warnings } = await this.#changes.make(principal, async (moment) => {
+      const old = await this.#writable(principal, ref, 'write')
+      if (old.deleted_at !== null) throw gone('The secret', 'was deleted')
+      if (options.ifVersion !== undefined && options.ifVersion !== old.current_version) throw staleVersion(old, options)
+      return await this.#patch(principal, old, patch, moment)
     })
-    return { secret, warnings }
+    return { secret: this.#show(row, principal), warnings }
   }
 
-  async delete(principal: Principal, idOrName: string): Promise<void> {
-    await this.#changes.make(principal, async (moment) => destruction(await this.#find(principal, idOrName), moment))
+  async put(principal: Principal, name: string, input: SecretPut): Promise<SecretPutResult> {
+    const { dress: _, readPolicy, ...rest } = input
+    const unset = { metadata: {}, expiresAt: null, maxAccessCount: null, rotationPolicy: null }
+    const tightened = readPolicy === 'never' ? { readPolicy } : {}
+    return await this.#write(principal, name, { ...input, name }, { ...unset, ...rest, ...tightened })
+  }
+
+  async generate(
+    principal: Principal,
+    name: string,
+    spec: GenerateSpec & { readonly type?: SecretType },
+  ): Promise<SecretPutResult> {
+    const value = generateValue(spec)
+    const fields = spec.type === undefined ? { value } : { value, type: spec.type }
+    return await this.#write(principal, name, { name, ...fields }, fields)
+  }
+
+  async delete(principal: Principal, ref: string): Promise<void> {
+    await this.#changes.make(principal, async (moment) =>
+      destruction(await this.#writable(principal, ref, 'delete'), moment),
+    )
     await this.#database.truncateLog()
   }
 
-  /** Newest first. */
-  async versions(principal: Principal, idOrName: string): Promise<readonly SecretVersion[]> {
-    const { id } = await this.#find(principal, idOrName)
-    const rows = await this.#database.query(
-      async (db) =>
-        await db
-          .selectFrom('secret_versions')
-          .select(['version', 'created_at', 'created_by', 'disabled_at'])
-          .where('secret_id', '=', id)
-          .orderBy('version', 'desc')
-          .execute(),
-    )
-    return rows.map(({ version, created_at, created_by, disabled_at }) => ({
-      version,
-      createdAt: created_at,
-      createdBy: created_by,
-      disabledAt: disabled_at,
-    }))
+  async softDelete(principal: Principal, ref: string): Promise<void> {
+    await this.#changes.make(principal, async (moment) => {
+      const row = await this.#writable(principal, ref, 'delete')
+      if (row.deleted_at !== null) throw gone('The secret', 'was deleted already')
+      return deletion(row, moment)
+    })
   }
 
-  async #find(principal: Principal, idOrName: string): Promise<SecretRow> {
-    return await this.#database.query(async (db) => await findSecret(db, principal, idOrName))
+  async revive(principal: Principal, ref: string): Promise<Secret> {
+    const { row } = await this.#changes.make(principal, async (moment) => {
+      const access = await this.#access(principal)
+      const row = await this.#database.query(async (db) => {
+        const found = isUuid(ref) ? await findOwnSecret(db, principal, ref) : await findDeleted(db, principal, ref)
+        if (found === undefined || found.deleted_at === null) throw notFound('deleted secret')
+        access.require('write', found.name)
+        await refuseTaken(db, found)
+        return found
+      })
+      return revival(row, moment)
+    })
+    return this.#show(row, principal)
   }
 
-  #newRows(principal: Principal, input: NewSecret, { now, time }: Moment, warnings: string[]) {
-    const name = checkSecretName(input.name)
-    const type = checkType(input.type ?? 'generic')
-    const placements = readPlacementTexts(input.placements ?? this.#policy.defaultPlacements)
-    checkValue(input.value, placements)
-    const hosts = this.#hosts(input.hosts ?? null, warnings)
-    warnings.push(...secretWarnings(input.value, hosts))
-    const token = mintToken()
-    const row: SecretRow = {
-      id: uuidv7(now),
-      scope_id: principal.workspaceId,
-      name,
-      name_key: name,
-      placeholder: validateDress(input.dress ?? '') + token,
-      token,
-      type,
-      description: checkDescription(input.description ?? null),
-      hosts: writeHosts(hosts),
-      placements: JSON.stringify(placements.map(formatPlacement)),
-      allow_plaintext: input.allowPlaintext === true ? 1 : 0,
-      labels: JSON.stringify(checkLabels(input.labels ?? {})),
-      hint: hintOf(input.value, type),
-      current_version: 1,
-      expires_at: checkExpiry(input.expiresAt ?? null, now),
-      created_by: principalLabel(principal),
-      created_at: time,
-      updated_at: time,
-      deleted_at: null,
+  async versions(principal: Principal, ref: string): Promise<readonly SecretVersion[]> {
+    const row = await this.#readable(principal, ref)
+    return await this.#database.query(async (db) => await findVersions(db, row, this.#database.latest()))
+  }
+
+  async version(principal: Principal, ref: string, version: number): Promise<SecretVersion> {
+    const row = await this.#readable(principal, ref)
+    return await this.#database.query(async (db) => await findVersion(db, row, version, this.#database.latest()))
+  }
+
+  async disableVersion(principal: Principal, ref: string, version: number): Promise<SecretVersion> {
+    return await this.#switch(principal, ref, version, false)
+  }
+
+  async enableVersion(principal: Principal, ref: string, version: number): Promise<SecretVersion> {
+    return await this.#switch(principal, ref, version, true)
+  }
+
+  async #switch(principal: Principal, ref: string, version: number, enabled: boolean): Promise<SecretVersion> {
+    const row = await this.#changes.make(principal, async (moment) => {
+      const row = await this.#writable(principal, ref, 'write')
+      await this.#database.query(async (db) => await findVersion(db, row, version, moment.now))
+      return versionSwitch(row, version, enabled, moment)
+    })
+    return await this.#database.query(async (db) => await findVersion(db, row, version, this.#database.latest()))
+  }
+
+  /** Makes it from `input`, or patches the live or deleted one of that name (or id). */
+  async #write(
+    principal: Principal,
+    ref: string,
+    input: NewSecret,
+    patch: SecretPatch & { readonly value: SecretValue },
+  ): Promise<SecretPutResult> {
+    let outcome: SecretPutResult['outcome'] = 'created'
+    const { row, warnings } = await this.#changes.make(principal, async (moment) => {
+      const access = await this.#access(principal)
+      const old = await this.#database.query(async (db) => {
+        if (isUuid(ref)) return await findOwnSecret(db, principal, ref)
+        return (await findLive(db, [principal.scopeId], ref)) ?? (await findDeleted(db, principal, ref))
+      })
+      access.require('write', old?.name ?? ref)
+      if (old !== undefined) {
+        outcome = old.deleted_at === null ? 'replaced' : 'revived'
+        return await this.#patch(principal, old, patch, moment)
+      }
+      const draft = draftNew(input, await this.#context(principal, moment))
+      await this.#database.query(async (db) => await refuseTaken(db, draft.row))
+      return creation(draft, versionRow(draft.row, input.value, this.#sealer, principal), givenFields(input))
+    })
+    return { secret: this.#show(row, principal), warnings, outcome }
+  }
+
+  async #patch(principal: Principal, old: ShownRow, patch: SecretPatch, moment: Moment) {
+    const context = await this.#context(principal, moment)
+    const draft = await draftPatch(old, patch, context, async () => await this.#currentValue(old))
+    if (draft.row.name !== old.name) (await this.#access(principal)).require('write', draft.row.name)
+    await this.#database.query(async (db) => await refuseTaken(db, draft.row))
+    const added = patch.value === undefined ? null : versionRow(draft.row, patch.value, this.#sealer, principal)
+    return replacement(old, draft, added, givenFields(patch))
+  }
+
+  async #readable(principal: Principal, ref: string): Promise<ShownRow> {
+    const access = await this.#access(principal)
+    const row = await this.#database.query(async (db) => await findSecret(db, principal, ref))
+    access.require('list', row.name)
+    if (row.deleted_at !== null) throw gone('The secret', 'was deleted')
+    return row
+  }
+
+  async #writable(principal: Principal, ref: string, permission: 'write' | 'delete'): Promise<ShownRow> {
+    const access = await this.#access(principal)
+    const row = await this.#database.query(async (db) => await findOwnSecret(db, principal, ref))
+    access.require(permission, row.name)
+    return row
+  }
+
+  async #access(principal: Principal): Promise<SecretAccess> {
+    return await this.#database.query(async (db) => await accessOf(db, principal, this.#database.latest()))
+  }
+
+  async #context(principal: Principal, moment: Moment) {
+    const own = await this.#database.query(async (db) => await findSettings(db, principal.workspaceId))
+    const policy = {
+      requireHosts: own.requireHosts ?? this.#policy.requireHosts,
+      defaultPlacements: own.placements ?? this.#policy.defaultPlacements,
     }
-    return { row, version: this.#versionRow(row, input.value, principal, { now, time }) }
+    return { principal, policy, moment, latest: this.#database.latest() }
   }
 
-  async #patchedRow(old: SecretRow, patch: SecretPatch, { now, time }: Moment, warnings: string[]): Promise<SecretRow> {
-    const placements = readPlacementTexts(patch.placements ?? readPlacements(old.placements))
-    // New placements must suit the value that is there already.
-    if (patch.value !== undefined) checkValue(patch.value, placements)
-    else if (patch.placements !== undefined) checkValue(await this.#currentValue(old), placements)
-    const hosts = patch.hosts === undefined ? readHosts(old.hosts) : this.#hosts(patch.hosts, warnings)
-    if (patch.value !== undefined || patch.hosts !== undefined) {
-      warnings.push(...secretWarnings(patch.value ?? null, hosts))
-    }
-    return {
-      ...old,
-      description: patch.description === undefined ? old.description : checkDescription(patch.description),
-      hosts: writeHosts(hosts),
-      placements: JSON.stringify(placements.map(formatPlacement)),
-      allow_plaintext: (patch.allowPlaintext ?? old.allow_plaintext === 1) ? 1 : 0,
-      labels: patch.labels === undefined ? old.labels : JSON.stringify(checkLabels(patch.labels)),
-      hint: patch.value === undefined ? old.hint : hintOf(patch.value, old.type as SecretType),
-      current_version: old.current_version + (patch.value === undefined ? 0 : 1),
-      expires_at: patch.expiresAt === undefined ? old.expires_at : checkExpiry(patch.expiresAt, now),
-      updated_at: time,
-    }
-  }
-
-  async #currentValue(row: SecretRow): Promise<SecretValue> {
+  async #currentValue(row: ShownRow): Promise<SecretValue> {
     const version = { workspaceId: row.scope_id, id: row.id, version: row.current_version }
     const sealed = await this.#database.query(async (db) => await findSealed(db, version))
     if (sealed === null) throw changedMeanwhile('secret')
     return this.#sealer.open(sealed, { workspaceId: row.scope_id, secretId: row.id, version: row.current_version })
   }
 
-  #versionRow(row: SecretRow, value: SecretValue, principal: Principal, { time }: Moment): SecretVersionRow {
-    const context = { workspaceId: row.scope_id, secretId: row.id, version: row.current_version }
-    const { ciphertext, wrappedKey, keyId } = this.#sealer.seal(value, context)
-    return {
-      secret_id: row.id,
-      version: row.current_version,
-      ciphertext,
-      wrapped_key: wrappedKey,
-      key_id: keyId,
-      created_by: principalLabel(principal),
-      created_at: time,
-      disabled_at: null,
-    }
-  }
-
-  #hosts(raw: readonly string[] | null, warnings: string[]): readonly string[] | null {
-    if (raw === null) {
-      if (!this.#policy.requireHosts) return null
-      throw new CoatcheckError('invalid_input', 'Secrets need hosts here.', 'Name the hosts that may get this secret.')
-    }
-    const normalized = normalizeHosts(raw)
-    warnings.push(...normalized.warnings)
-    return normalized.hosts
+  #show(row: ShownRow, principal: Principal): Secret {
+    return showSecret(row, principal, this.#database.latest())
   }
 }
 
+/** Names of what was given, never the contents. */
 function givenFields(input: object): readonly string[] {
   return Object.entries(input).flatMap(([field, content]) => (content === undefined ? [] : [field]))
-}
-
-function readPlacementTexts(texts: readonly string[]): readonly Placement[] {
-  checkPlacementCount(texts.length)
-  return texts.map(parsePlacement)
-}
-
-/** `k` or `k=v` as it stands in the JSON of the labels column: unambiguous, because quotes inside are escaped there. */
-function labelText(label: string): string {
-  const equals = label.indexOf('=')
-  if (equals < 0) return `${JSON.stringify(label)}:`
-  return `${JSON.stringify(label.slice(0, equals))}:${JSON.stringify(label.slice(equals + 1))}`
 }

@@ -5,22 +5,16 @@
  */
 import { CoatcheckError } from '../core/errors.ts'
 import { isUuid, uuidv7 } from '../core/id.ts'
-import type { ApiToken, AuditAppender, Clock, Page, PageRequest, Principal, TokenStore } from '../core/ports.ts'
-import { checkExpiry, checkTokenName } from '../core/secret-rules.ts'
+import type { ApiToken, AuditAppender, Clock, NewToken, Page, PageRequest, TokenStore } from '../core/ports.ts'
+import type { Audience, Principal } from '../core/principal.ts'
+import { requireAbility } from './access.ts'
 import { ADMIN, openAdminToken } from './admin-token.ts'
-import {
-  alreadyThere,
-  type Change,
-  Changes,
-  changedMeanwhile,
-  type Moment,
-  notFound,
-  principalLabel,
-} from './change.ts'
-import { digestOf, hasForm, mintCredential, sameDigest } from './credential.ts'
+import { alreadyThere, type Change, Changes, changedMeanwhile, type Moment, notFound } from './change.ts'
+import { type CredentialPrefix, digestOf, isFor, mintCredential, sameDigest } from './credential.ts'
 import type { Database } from './database.ts'
 import { readPage, toPage } from './page.ts'
-import type { PrincipalRow, TokenRow } from './schema.ts'
+import type { TokenRow } from './schema.ts'
+import { newTokenRows, principalOf, showToken, tokenTarget } from './token-rows.ts'
 
 /** How often the last use of one token is written. */
 const LAST_USE_MS = 60_000
@@ -44,47 +38,52 @@ export class Tokens implements TokenStore {
 
   /** Who acts when coatcheck itself does, or the command line on the data directory. Default: the workspace `default`. */
   systemPrincipal(workspaceId: string = this.#database.defaultWorkspaceId): Principal {
-    return { kind: 'system', id: 'system', name: 'system', workspaceId }
+    const accountId = this.#database.defaultAccountId
+    const scope = { workspaceId, scopeId: workspaceId, accountId, homeId: accountId, sandboxId: null }
+    return Object.freeze({ kind: 'system', id: 'system', name: 'system', role: 'admin', ...scope })
   }
 
-  async authenticate(token: string): Promise<Principal | undefined> {
-    if (!hasForm(token, 'cct_')) return undefined
+  async authenticate(token: string, audience: Audience = 'control'): Promise<Principal | undefined> {
+    if (!isFor(audience, token)) return undefined
     const digest = digestOf(token)
     const row = await this.#database.query(
       async (db) =>
         await db
           .selectFrom('tokens')
           .innerJoin('principals', 'principals.id', 'tokens.principal_id')
+          .innerJoin('scopes', 'scopes.id', 'tokens.scope_id')
           .selectAll('tokens')
-          .select(['principals.kind', 'principals.name as principal_name'])
+          .select(['principals.kind', 'principals.name as owner_name', 'principals.account_id'])
+          .select('scopes.kind as home_kind')
           .where('token_hash', '=', digest)
+          .where('audience', '=', audience)
           .where('revoked_at', 'is', null)
           .where('principals.deleted_at', 'is', null)
+          .where('scopes.deleted_at', 'is', null)
           .executeTakeFirst(),
     )
     const now = this.#clock()
     if (row === undefined || !sameDigest(row.token_hash, digest)) return undefined
-    if (row.expires_at !== null && Date.parse(row.expires_at) <= now) return undefined
+    if (row.expires_at !== null && Date.parse(row.expires_at) <= this.#database.latest()) return undefined
     await this.#noteUse(row, now)
-    return { kind: row.kind, id: row.principal_id, name: row.principal_name, workspaceId: row.workspace_id }
+    return principalOf(row, { kind: row.kind, name: row.owner_name, account_id: row.account_id }, row.home_kind)
   }
 
-  async create(
-    principal: Principal,
-    input: { readonly name: string; readonly expiresAt?: string | null },
-  ): Promise<{ readonly token: ApiToken; readonly secret: string }> {
-    const secret = mintCredential('cct_')
+  async create(principal: Principal, input: NewToken): Promise<{ readonly token: ApiToken; readonly secret: string }> {
+    requireAbility(principal, 'tokens.manage')
+    let secret = ''
     const token = await this.#changes.make(principal, async (moment) => {
-      const name = checkTokenName(input.name)
-      const expires_at = checkExpiry(input.expiresAt ?? null, moment.now)
-      const row = { ...newRow(principal, name, digestOf(secret), moment), expires_at }
-      const owner = await this.#newOwner(row)
+      const rows = await this.#database.query(async (db) => await newTokenRows(db, principal, input, moment))
+      const { owner } = rows
+      secret = mintCredential(rows.row.prefix as CredentialPrefix)
+      const row = { ...rows.row, token_hash: digestOf(secret) }
+      if ((await this.#find(row.workspace_id, 'name', row.name)) !== undefined) throw alreadyThere(tokenTarget(row))
       return {
         action: 'token.create',
-        target: targetOf(row),
-        fields: ['name', 'expiresAt'],
+        target: tokenTarget(row),
+        fields: ['name', 'expiresAt', 'role', 'scopeId'],
         apply: async (trx) => {
-          await trx.insertInto('principals').values(owner).execute()
+          if (owner !== null) await trx.insertInto('principals').values(owner).execute()
           await trx.insertInto('tokens').values(row).execute()
           return showToken(row)
         },
@@ -93,7 +92,9 @@ export class Tokens implements TokenStore {
     return { token, secret }
   }
 
+  /** Those of the workspace the principal acts in, and of its vaults. */
   async list(principal: Principal, page: PageRequest): Promise<Page<ApiToken>> {
+    requireAbility(principal, 'tokens.manage')
     const { rows, after } = readPage(page)
     const found = await this.#database.query(
       async (db) =>
@@ -107,10 +108,11 @@ export class Tokens implements TokenStore {
           .limit(rows)
           .execute(),
     )
-    return toPage(found, page.limit, showToken)
+    return toPage(found, page.limit, showToken, (row) => row.name)
   }
 
   async revoke(principal: Principal, idOrName: string): Promise<void> {
+    requireAbility(principal, 'tokens.manage')
     await this.#changes.make(principal, async ({ time }) => {
       const row = await this.#find(principal.workspaceId, isUuid(idOrName) ? 'id' : 'name', idOrName)
       if (row === undefined) throw notFound('token')
@@ -141,10 +143,10 @@ export class Tokens implements TokenStore {
 
   async #adminChange(system: Principal, digest: Uint8Array, moment: Moment): Promise<Change<void>> {
     const old = await this.#find(system.workspaceId, 'name', ADMIN)
-    const row = old ?? { ...newRow(system, ADMIN, digest, moment), principal_id: await this.#adminPrincipal() }
+    const row = old ?? adminRow(system, await this.#adminPrincipal(), moment)
     return {
       action: old === undefined ? 'token.create' : 'token.replace',
-      target: targetOf(row),
+      target: tokenTarget(row),
       fields: ['token'],
       apply: async (trx) => {
         // Another process that starts at the same time writes the digest of the same file.
@@ -191,45 +193,31 @@ export class Tokens implements TokenStore {
     )
   }
 
-  /** The principal a new token stands for, once it is clear that its name is free. */
-  async #newOwner(row: TokenRow): Promise<PrincipalRow> {
-    const account = await this.#database.query(async (db) => {
-      const scope = db.selectFrom('scopes').select('parent_id').where('id', '=', row.workspace_id)
-      return await scope.where('kind', '=', 'workspace').where('deleted_at', 'is', null).executeTakeFirst()
-    })
-    if (account === undefined || account.parent_id === null) throw notFound('workspace')
-    const taken = await this.#find(row.workspace_id, 'name', row.name)
-    if (taken !== undefined) throw alreadyThere(targetOf(row))
-    return {
-      id: row.principal_id,
-      kind: 'api_key',
-      name: row.name,
-      email: null,
-      account_id: account.parent_id,
-      created_at: row.created_at,
-      deleted_at: null,
-    }
-  }
-
   async #noteUse(row: TokenRow, now: number): Promise<void> {
     if (row.last_used_at !== null && now - Date.parse(row.last_used_at) < LAST_USE_MS) return
     const last_used_at = new Date(now).toISOString()
-    const write = this.#database.query(
-      async (db) => await db.updateTable('tokens').set({ last_used_at }).where('id', '=', row.id).execute(),
+    const write = this.#database.transaction(
+      async (trx) => await trx.updateTable('tokens').set({ last_used_at }).where('id', '=', row.id).execute(),
     )
     // The call must not fail because another writer was in the way of a note.
     await write.catch(() => undefined)
   }
 }
 
-function newRow(principal: Principal, name: string, token_hash: Uint8Array, { now, time }: Moment): TokenRow {
+/** Of the account, so that it reaches every workspace. */
+function adminRow(system: Principal, principal_id: string, { now, time }: Moment): TokenRow {
   return {
     id: uuidv7(now),
-    workspace_id: principal.workspaceId,
-    principal_id: uuidv7(now),
-    name,
-    token_hash,
-    created_by: principalLabel(principal),
+    workspace_id: system.workspaceId,
+    principal_id,
+    name: ADMIN,
+    token_hash: null,
+    role: 'admin',
+    audience: 'control',
+    scope_id: system.accountId,
+    sandbox_id: null,
+    prefix: 'cct_',
+    created_by: system.name,
     created_at: time,
     expires_at: null,
     last_used_at: null,
@@ -240,7 +228,7 @@ function newRow(principal: Principal, name: string, token_hash: Uint8Array, { no
 function revocation(row: TokenRow, time: string): Change<void> {
   return {
     action: 'token.revoke',
-    target: targetOf(row),
+    target: tokenTarget(row),
     fields: [],
     apply: async (trx) => {
       const { numUpdatedRows } = await trx
@@ -252,19 +240,5 @@ function revocation(row: TokenRow, time: string): Change<void> {
         .executeTakeFirst()
       if (numUpdatedRows !== 1n) throw changedMeanwhile('token')
     },
-  }
-}
-
-function targetOf(row: TokenRow) {
-  return { kind: 'token', id: row.id, name: row.name }
-}
-
-function showToken(row: TokenRow): ApiToken {
-  return {
-    id: row.id,
-    name: row.name,
-    createdAt: row.created_at,
-    expiresAt: row.expires_at,
-    lastUsedAt: row.last_used_at,
   }
 }

@@ -33,7 +33,7 @@ async function open(options: Partial<Parameters<typeof openDatabase>[0]> = {}): 
 }
 
 async function pragma(database: Database, name: string): Promise<unknown> {
-  return await database.query(async (db) => {
+  return await database.transaction(async (db) => {
     const { rows } = await sql.raw<Record<string, unknown>>(`PRAGMA ${name}`).execute(db)
     return Object.values(rows[0] ?? {})[0]
   })
@@ -115,9 +115,9 @@ describe('refusing', () => {
 
   it('does not open a newer schema, another history, or the database of some other program', async () => {
     const database = await open()
-    const row = { number: 2, name: '002-future', applied_at: '2030-01-01T00:00:00.000Z' }
+    const row = { number: 99, name: '099-future', applied_at: '2030-01-01T00:00:00.000Z' }
     await database.transaction(async (trx) => await trx.insertInto('schema_migrations').values(row).execute())
-    await expect(open()).rejects.toThrow(/002-future/)
+    await expect(open()).rejects.toThrow(/099-future/)
     await database.transaction(async (trx) => {
       await trx.deleteFrom('schema_migrations').execute()
       await trx

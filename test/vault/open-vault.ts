@@ -92,5 +92,6 @@ export async function foreignPrincipal(database: Database): Promise<Principal> {
       })
       .execute()
   })
-  return { kind: 'user', id: 'stranger', name: 'stranger', workspaceId: id }
+  const scope = { workspaceId: id, scopeId: id, homeId: id, accountId: database.defaultAccountId, sandboxId: null }
+  return { kind: 'user', id: 'stranger', name: 'stranger', role: 'admin', ...scope }
 }

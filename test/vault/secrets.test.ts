@@ -108,7 +108,7 @@ describe('changing', () => {
       hint: '••••2222',
       updatedAt: '2030-01-01T00:00:05.000Z',
     })
-    expect(await vault.secrets.versions(vault.owner, secret.id)).toEqual([
+    expect(await vault.secrets.versions(vault.owner, secret.id)).toMatchObject([
       { version: 2, createdAt: '2030-01-01T00:00:05.000Z', createdBy: 'system', disabledAt: null },
       { version: 1, createdAt: '2030-01-01T00:00:00.000Z', createdBy: 'system', disabledAt: null },
     ])

@@ -16,7 +16,7 @@ afterEach(async () => {
 
 describe('an API token', () => {
   it('stands for its own principal in its workspace', async () => {
-    const { token, secret } = await vault.tokens.create(vault.owner, { name: 'ci' })
+    const { token, secret } = await vault.tokens.create(vault.owner, { name: 'ci', role: 'admin' })
     expect(secret).toMatch(/^cct_[A-Za-z0-9_-]{43}$/)
     const principal = await vault.tokens.authenticate(secret)
     expect(principal).toMatchObject({ kind: 'api_key', name: 'ci', workspaceId: vault.owner.workspaceId })
