@@ -96,11 +96,10 @@ export class ExchangeRecord implements ForwardObserver {
       return
     }
     const error = asCoatcheckError(thrown)
-    if (error.code === 'internal') {
-      this.#ports.log.error({ exchange: this.id, cause: error.cause }, 'exchange failed unexpectedly')
-    }
+    const failed = FAILURES.has(error.code)
+    if (failed) this.#logFailure(error)
     this.#reason = error.code
-    this.#decision = FAILURES.has(error.code) ? 'failed' : 'refused'
+    this.#decision = failed ? 'failed' : 'refused'
   }
 
   /** Writes the closing event. It is not waited for: everything that had to be durable first already is. */
@@ -122,6 +121,13 @@ export class ExchangeRecord implements ForwardObserver {
       reported: this.#reported,
     }
     this.#ports.audit.note([event])
+  }
+
+  /** The detail that the answer leaves out, under the id that the answer shows. */
+  #logFailure({ code, cause }: CoatcheckError): void {
+    const { log } = this.#ports
+    if (code === 'internal') log.error({ exchange: this.id, cause }, 'exchange failed unexpectedly')
+    else log.info({ exchange: this.id, reason: code, cause }, 'exchange failed')
   }
 
   #common() {

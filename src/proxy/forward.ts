@@ -7,7 +7,7 @@
 import { type buildConnector, Client, type Dispatcher } from 'undici'
 import { CoatcheckError } from '../core/errors.ts'
 import { formatAuthority } from '../core/host.ts'
-import { responseFields } from './headers.ts'
+import { requireKnownFraming, responseFields } from './headers.ts'
 import type { Destination, Forwarder, ForwardObserver, OutgoingRequest, ResponseSink, UpstreamPeer } from './message.ts'
 import type { Upstream } from './upstream.ts'
 
@@ -117,6 +117,12 @@ function rawFields(raw: Dispatcher.DispatchController['rawHeaders']): string[] {
   return raw.map((each) => (typeof each === 'string' ? each : each.toString('latin1')))
 }
 
+/** undici reads the reason as UTF-8; its bytes go on as they came, or, where they were not UTF-8, no reason at all. */
+function reasonBytes(reason: string): string {
+  if (/^[\x20-\x7e]*$/.test(reason)) return reason
+  return reason.includes('\ufffd') ? '' : Buffer.from(reason, 'utf8').toString('latin1')
+}
+
 class ResponseHandler implements Dispatcher.DispatchHandler {
   readonly #link: Link
   readonly #sink: ResponseSink
@@ -139,8 +145,10 @@ class ResponseHandler implements Dispatcher.DispatchHandler {
   }
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, _fields: unknown, reason = ''): void {
-    const fields = responseFields(rawFields(controller.rawHeaders))
-    if (status >= 200) this.#sink.head(status, reason, fields)
+    const raw = rawFields(controller.rawHeaders)
+    requireKnownFraming(raw)
+    const fields = responseFields(raw)
+    if (status >= 200) this.#sink.head(status, reasonBytes(reason), fields)
     else if (++this.#informational <= MOST_INFORMATIONAL) this.#sink.informational(status, fields)
     else throw new Error('more informational answers than anyone sends')
   }

@@ -120,6 +120,21 @@ export function responseFields(headers: readonly string[]): string[] {
   return kept
 }
 
+/**
+ * Refuses a transfer coding that nobody asked for: it is taken off nowhere, and hides what it codes from masking
+ * (RFC 9112 6.1). Throws `upstream_failed`.
+ */
+export function requireKnownFraming(headers: readonly string[]): void {
+  for (const codings of every(headers, 'transfer-encoding')) {
+    if (codings.toLowerCase() === 'chunked') continue
+    throw new CoatcheckError(
+      'upstream_failed',
+      'The upstream answered in a transfer coding that was not asked for.',
+      'Ask its operator; only chunked is understood.',
+    )
+  }
+}
+
 /** Without the named (lower-case) fields. */
 export function without(headers: readonly string[], names: ReadonlySet<string>): string[] {
   const kept: string[] = []

@@ -11,7 +11,7 @@ import type { Duplex } from 'node:stream'
 import { createProxyMiddleware } from 'http-proxy-middleware'
 import { CoatcheckError } from '../core/errors.ts'
 import { formatAuthority } from '../core/host.ts'
-import { responseFields, single } from './headers.ts'
+import { requireKnownFraming, responseFields, single } from './headers.ts'
 import type { Forwarder, ForwardObserver, OutgoingRequest, ResponseSink, UpgradeSocket } from './message.ts'
 import type { Upstream } from './upstream.ts'
 
@@ -133,6 +133,7 @@ function fieldsOf(headers: readonly string[]): http.IncomingHttpHeaders {
 /** The upstream said something else than 101: that is the answer. */
 function relayAnswer(response: IncomingMessage, sink: ResponseSink): Promise<void> {
   return new Promise((resolve, reject) => {
+    requireKnownFraming(response.rawHeaders)
     sink.head(response.statusCode ?? 502, response.statusMessage ?? '', responseFields(response.rawHeaders))
     response.on('data', (chunk: Buffer) => {
       if (sink.write(chunk)) return
