@@ -53,7 +53,7 @@ export async function runExchange(ports: ExchangePorts, request: ExchangeRequest
     if (request.expectsContinue) client.informational(100, [])
     body = request.body === null ? null : new RequestBody(request.body, ports.inBody)
     const { sandbox, upgrade } = request
-    const outgoing = { workspaceId: sandbox.workspaceId, destination, ...swapped, body, upgrade }
+    const outgoing = { workspaceId: sandbox.workspaceId, destination, ...swapped, body, upgrade, received: request }
     if (masker !== null) outgoing.headers = askInspectable(swapped.headers)
     await (upgrade === null ? ports.forwarder : ports.upgrader).forward(outgoing, sink, record)
   } catch (error) {

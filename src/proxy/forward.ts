@@ -9,7 +9,7 @@ import { CoatcheckError } from '../core/errors.ts'
 import { formatAuthority } from '../core/host.ts'
 import { requireKnownFraming, responseFields } from './headers.ts'
 import type { Destination, Forwarder, ForwardObserver, OutgoingRequest, ResponseSink, UpstreamPeer } from './message.ts'
-import type { Upstream } from './upstream.ts'
+import type { Upstream, UpstreamConnection } from './upstream.ts'
 
 export interface ForwardLimits {
   readonly headersTimeoutMs: number
@@ -21,6 +21,8 @@ export interface ForwardLimits {
 interface Link {
   readonly client: Client
   readonly key: string
+  /** Opened before there was a request for it, and not yet used. */
+  opened: UpstreamConnection | null
   peer: UpstreamPeer | null
 }
 
@@ -28,6 +30,11 @@ interface Link {
 const IDLE_PER_KEY = 64
 /** They are written without waiting for a slow sandbox, so an upstream may not send them without end. */
 const MOST_INFORMATIONAL = 64
+
+/** Connections are shared by requests of equal keys, and by no others. */
+export function poolKey({ workspaceId, destination }: Pick<OutgoingRequest, 'workspaceId' | 'destination'>): string {
+  return `${workspaceId}|${destination.scheme}|${destination.host}|${destination.port}`
+}
 
 export class UndiciForwarder implements Forwarder {
   readonly #upstream: Upstream
@@ -40,10 +47,24 @@ export class UndiciForwarder implements Forwarder {
     this.#limits = limits
   }
 
-  forward(request: OutgoingRequest, sink: ResponseSink, observer: ForwardObserver): Promise<void> {
-    const { destination } = request
-    const key = `${request.workspaceId}|${destination.scheme}|${destination.host}|${destination.port}`
-    const link = this.#idle.get(key)?.pop() ?? this.#link(key, destination)
+  /** @param opened a new connection to the destination that speaks HTTP/1.1, to be used instead of dialling one. */
+  forward(
+    request: OutgoingRequest,
+    sink: ResponseSink,
+    observer: ForwardObserver,
+    opened: UpstreamConnection | null = null,
+  ): Promise<void> {
+    const kept = opened === null ? this.forwardKept(request, sink, observer) : null
+    return kept ?? this.#send(this.#link(poolKey(request), request.destination, opened), request, sink, observer)
+  }
+
+  /** Sends the request on a kept connection; null when none is free. */
+  forwardKept(request: OutgoingRequest, sink: ResponseSink, observer: ForwardObserver): Promise<void> | null {
+    const link = this.#idle.get(poolKey(request))?.pop()
+    return link === undefined ? null : this.#send(link, request, sink, observer)
+  }
+
+  #send(link: Link, request: OutgoingRequest, sink: ResponseSink, observer: ForwardObserver): Promise<void> {
     return new Promise((resolve, reject) => {
       const finished = (error: unknown): void => {
         this.#giveBack(link)
@@ -63,7 +84,7 @@ export class UndiciForwarder implements Forwarder {
     await Promise.all(links.map((link) => link.client.destroy()))
   }
 
-  #link(key: string, destination: Destination): Link {
+  #link(key: string, destination: Destination, opened: UpstreamConnection | null): Link {
     const client = new Client(`${destination.scheme}://${formatAuthority(destination.host, destination.port)}`, {
       pipelining: 1,
       allowH2: false,
@@ -75,7 +96,7 @@ export class UndiciForwarder implements Forwarder {
         void this.#connect(link, destination, callback)
       },
     })
-    const link: Link = { client, key, peer: null }
+    const link: Link = { client, key, opened, peer: null }
     this.#open.add(link)
     client.on('disconnect', () => this.#drop(link))
     return link
@@ -83,7 +104,10 @@ export class UndiciForwarder implements Forwarder {
 
   async #connect(link: Link, destination: Destination, callback: buildConnector.Callback): Promise<void> {
     try {
-      const connection = await this.#upstream.open(destination, ['http/1.1'])
+      const { opened } = link
+      link.opened = null
+      const usable = opened !== null && !opened.socket.destroyed
+      const connection = usable ? opened : await this.#upstream.open(destination, ['http/1.1'])
       link.peer = connection.peer
       callback(null, connection.socket)
     } catch (error) {

@@ -58,6 +58,8 @@ export interface OutgoingRequest {
   readonly headers: readonly string[]
   readonly body: Readable | null
   readonly upgrade: UpgradeSocket | null
+  /** The request as it came: by which protocol, and what stood where something was swapped. */
+  readonly received: Pick<ExchangeRequest, 'httpVersion' | 'target' | 'headers'>
 }
 
 /** The upstream's end of a connection, for the audit. */

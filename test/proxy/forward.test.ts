@@ -79,6 +79,7 @@ async function ask(
     headers,
     body: null,
     upgrade: null,
+    received: { httpVersion: '1.1', target: '/', headers },
   }
   const sink = new WholeSink()
   await forwarder.forward(request, sink, observer)
