@@ -145,8 +145,8 @@ describe('settings', () => {
   const known: readonly string[] = SETTING_PATHS
   const groups = new Set(known.map((path) => path.split('.')[0] ?? ''))
   const variables = new Set([...SETTING_PATHS.map(variableOf), 'COATCHECK_URL', 'COATCHECK_TOKEN', 'COATCHECK_CONFIG'])
-  /** Of the continuous integration and the example keys of a keyring in the environment. */
-  const others = new Set(['COATCHECK_CI_INSTALL', 'COATCHECK_KEY'])
+  /** An example of a variable that holds a keyring. */
+  const others = new Set(['COATCHECK_KEY'])
 
   it('named by path exist', () => {
     const wrong = texts.flatMap(({ path, text }) =>
