@@ -1,0 +1,31 @@
+/**
+ * How often one exchange may put each secret outside of headers: a placeholder that was multiplied, or that turns up
+ * in a second place, is withheld there.
+ */
+import type { MountedSecret } from './secret.ts'
+
+export const DEFAULT_MAX_OCCURRENCES = 1
+
+/** A mounted secret with its own limit, if it has one. */
+export type LimitedSecret = MountedSecret & { readonly maxOccurrences?: number }
+
+export function maxOccurrencesOf(secret: LimitedSecret): number {
+  return secret.maxOccurrences ?? DEFAULT_MAX_OCCURRENCES
+}
+
+/** For one exchange: its target, body and trailers, or its WebSocket messages, share it. */
+export class OccurrenceBudget {
+  readonly #used = new Map<string, number>()
+
+  /** True while one more of this secret may be put. */
+  allows(secret: LimitedSecret): boolean {
+    return (this.#used.get(secret.id) ?? 0) < maxOccurrencesOf(secret)
+  }
+
+  /** Uses one; false, and nothing used, when none is left. */
+  take(secret: LimitedSecret): boolean {
+    if (!this.allows(secret)) return false
+    this.#used.set(secret.id, (this.#used.get(secret.id) ?? 0) + 1)
+    return true
+  }
+}
