@@ -14,7 +14,6 @@ export type Figures = Readonly<Record<string, number>>
 export const TIMED: ReadonlySet<Phase> = new Set<Phase>(['ka1', 'ka32', 'new'])
 
 const NEW_AT_ONCE = 8
-const WARM_UP_SECS = 2
 const FIRST_BODY = 32 * 1024 ** 2
 const SETTLE_MS = 1_000
 const KIB_PER_MIB = 1024
@@ -59,7 +58,7 @@ export function runPhase(parts: PhaseParts, phase: Phase, subject: Subject): Pro
 /** Lets a fresh Node process reach the speed it will have: code is compiled and caches are filled. */
 export async function warmUp(parts: PhaseParts, subject: Subject): Promise<void> {
   if (subject.name === 'direct' || subject.name === 'nginx') return
-  await runLoad(parts.tools, subject.small, { mode: 'ka', connections: 32, secs: WARM_UP_SECS })
+  await runLoad(parts.tools, subject.small, { mode: 'ka', connections: 32, secs: parts.options.warmUpSecs })
 }
 
 /** Only what could be read is a figure. */
