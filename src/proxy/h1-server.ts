@@ -66,6 +66,11 @@ export function createH1Server(limits: H1Limits, clock: Clock, onRequest: OnRequ
     const socket = handedOver(stream)
     turns.take(socket, message, null, () => onConnect(message, socket, head))
   })
+  server.timeout = limits.idleTimeoutMs
+  server.on('timeout', (socket) => {
+    // A silence that is the upstream's is bounded by its own timeouts.
+    if (turns.isTheirs(socket)) socket.destroy()
+  })
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
     // What is still coming after the answer fails again, and is read away.
     if (turns.inAnswer(socket as Socket)) socket.destroy()

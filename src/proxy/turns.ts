@@ -41,6 +41,13 @@ class Line {
     return this.#running.length > 1 || turn.message.complete || (turn.response?.headersSent ?? true)
   }
 
+  /** True when it is the other side that has to do something: send the rest of a request, take an answer, or ask. */
+  get isTheirs(): boolean {
+    const [turn] = this.#running
+    if (turn === undefined) return true
+    return turn.response !== null && (!turn.message.complete || turn.response.writableLength > 0)
+  }
+
   #mayStart(turn: Turn): boolean {
     if (this.#running.length === 0) return true
     return this.#running.length < MOST_TOGETHER && isSafe(turn) && this.#running.every(isSafe)
@@ -82,5 +89,10 @@ export class Turns {
 
   inAnswer(socket: Socket): boolean {
     return this.#lines.get(socket)?.inAnswer ?? false
+  }
+
+  /** False before the first request as well: how long that may take is the server's own limit. */
+  isTheirs(socket: Socket): boolean {
+    return this.#lines.get(socket)?.isTheirs ?? false
   }
 }
