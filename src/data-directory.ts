@@ -13,16 +13,24 @@ import { Authority } from './authority/authority.ts'
 import { writeTrustFiles } from './authority/trust-files.ts'
 import { trustBundle } from './authority/trust-store.ts'
 import type { ClientTrust } from './core/client-environment.ts'
-import type { Clock, Log, SecretReader } from './core/ports.ts'
+import type { Clock, Log, SecretReader, SecretUsage } from './core/ports.ts'
 import type { Scrubber } from './core/scrub.ts'
 import type { Settings } from './settings.ts'
 import { type Database, openDatabase } from './vault/database.ts'
 import { openKeyring } from './vault/keyring.ts'
+import { Policies } from './vault/policies.ts'
+import { Principals } from './vault/principals.ts'
+import { RotationReminder } from './vault/rotation-reminder.ts'
 import { Sandboxes } from './vault/sandboxes.ts'
+import { Vaults, Workspaces } from './vault/scopes.ts'
 import { Sealer } from './vault/seal.ts'
 import { MountedSecrets } from './vault/secret-reader.ts'
+import { Reports } from './vault/secret-reports.ts'
+import { Reveals } from './vault/secret-reveals.ts'
+import { UsageRecorder } from './vault/secret-usage.ts'
 import { Secrets } from './vault/secrets.ts'
 import { Tokens } from './vault/tokens.ts'
+import { WorkspacesSettings } from './vault/workspace-settings.ts'
 
 export interface OpenOptions {
   readonly settings: Settings
@@ -45,6 +53,15 @@ export class DataDirectory {
   readonly secrets: Secrets
   readonly sandboxes: Sandboxes
   readonly tokens: Tokens
+  readonly reveals: Reveals
+  readonly reports: Reports
+  readonly workspaces: Workspaces
+  readonly vaults: Vaults
+  readonly principals: Principals
+  readonly policies: Policies
+  readonly settings: WorkspacesSettings
+  readonly usage: UsageRecorder
+  readonly reminder: RotationReminder
   readonly mounted: SecretReader
   readonly adminToken: { readonly path: string; readonly created: boolean }
 
@@ -58,6 +75,15 @@ export class DataDirectory {
     this.secrets = parts.secrets
     this.sandboxes = parts.sandboxes
     this.tokens = parts.tokens
+    this.reveals = parts.reveals
+    this.reports = parts.reports
+    this.workspaces = parts.workspaces
+    this.vaults = parts.vaults
+    this.principals = parts.principals
+    this.policies = parts.policies
+    this.settings = parts.settings
+    this.usage = parts.usage
+    this.reminder = parts.reminder
     this.mounted = parts.mounted
     this.adminToken = parts.adminToken
   }
@@ -80,6 +106,9 @@ export class DataDirectory {
     const stores = { database, audit, clock }
     const policy = { requireHosts: settings.secrets.requireHosts, defaultPlacements: settings.secrets.placements }
     const tokens = new Tokens(stores)
+    const usage = new UsageRecorder(database, log)
+    const reminder = new RotationReminder(stores)
+    reminder.start()
     return new DataDirectory({
       path,
       database,
@@ -90,7 +119,16 @@ export class DataDirectory {
       secrets: new Secrets({ ...stores, sealer, policy }),
       sandboxes: new Sandboxes(stores),
       tokens,
-      mounted: watched(new MountedSecrets({ database, sealer, clock }), options.scrub),
+      reveals: new Reveals({ ...stores, sealer, usage }),
+      reports: new Reports(stores),
+      workspaces: new Workspaces(stores),
+      vaults: new Vaults(stores),
+      principals: new Principals(stores),
+      policies: new Policies(stores),
+      settings: new WorkspacesSettings(stores),
+      usage,
+      reminder,
+      mounted: watched(new MountedSecrets({ database, sealer, clock }), { scrub: options.scrub, usage, clock }),
       adminToken: await tokens.ensureAdminToken(path),
     })
   }
@@ -115,6 +153,8 @@ export class DataDirectory {
   }
 
   async close(): Promise<void> {
+    this.reminder.stop()
+    await this.usage.flush()
     await this.audit.close()
     await this.database.close()
   }
@@ -133,14 +173,21 @@ function systemRoots(): string {
   return (system.length > 0 ? system : tls.getCACertificates('bundled')).join('\n')
 }
 
-/** Every value that is opened is known to the scrubber before it can reach a line. */
-function watched(reader: SecretReader, scrub: Scrubber): SecretReader {
+interface Watching {
+  readonly scrub: Scrubber
+  readonly usage: SecretUsage
+  readonly clock: Clock
+}
+
+/** Every value that is opened is known to the scrubber before it can reach a line, and counts as used. */
+function watched(reader: SecretReader, { scrub, usage, clock }: Watching): SecretReader {
   return {
     find: (sandbox, token) => reader.find(sandbox, token),
     anyMountedAllows: (sandbox, host) => reader.anyMountedAllows(sandbox, host),
     open: async (secret) => {
       const value = await reader.open(secret)
       scrub.watch(value)
+      usage.used(secret.id, clock())
       return value
     },
   }

@@ -2,7 +2,7 @@
  * An access policy: who may, or may not, do what with the secrets under some paths.
  *
  * A path pattern is a secret's name in which `*` stands for any part of one segment and `**` for any number of whole
- * segments: `prod/*` is `prod/a` and not `prod/a/b`; `prod/**` is both, and not `prod`.
+ * segments: `prod/*` is `prod/a` and not `prod/a/b`; `prod/**` is both, and `prod` itself.
  */
 import { CoatcheckError } from './errors.ts'
 import type { Page, PageRequest } from './page.ts'

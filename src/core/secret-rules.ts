@@ -204,15 +204,16 @@ function depthOf(value: unknown, above = 0): number {
 /** The instant in its stored form (UTC, milliseconds). `now` in milliseconds since the epoch. */
 export function checkExpiry(text: string | null, now: number): string | null {
   if (text === null) return null
+  const instant = checkInstant(text)
+  if (Date.parse(instant) > now) return instant
+  throw invalid('The expiry is in the past.', 'Choose a later one, or null for none.')
+}
+
+/** A point in time in its stored form. */
+export function checkInstant(text: string): string {
   const time = INSTANT.test(text) ? Date.parse(text) : Number.NaN
-  if (Number.isNaN(time)) {
-    throw invalid(
-      'The expiry is not a point in time.',
-      'Write it as ISO 8601 with a zone, such as 2030-01-31T12:00:00Z.',
-    )
-  }
-  if (time <= now) throw invalid('The expiry is in the past.', 'Choose a later one, or null for none.')
-  return new Date(time).toISOString()
+  if (!Number.isNaN(time)) return new Date(time).toISOString()
+  throw invalid('That is not a point in time.', 'Write it as ISO 8601 with a zone, such as 2030-01-31T12:00:00Z.')
 }
 
 export function checkPlacementCount(count: number): void {

@@ -70,7 +70,7 @@ export class Changes {
 
 /** The record of something a principal does or is refused. */
 export function changeEvent(
-  principal: Principal,
+  principal: Pick<Principal, 'kind' | 'name' | 'workspaceId'>,
   target: ChangeEvent['target'],
   action: string,
   fields: readonly string[],
@@ -94,7 +94,7 @@ export function momentOf(clock: Clock): Moment {
 }
 
 /** How the log and `createdBy` name a principal: `admin`, `system`, `token:<name>`, `agent:<name>`. */
-export function principalLabel(principal: Principal): string {
+export function principalLabel(principal: Pick<Principal, 'kind' | 'name'>): string {
   switch (principal.kind) {
     case 'api_key':
       return `token:${principal.name}`

@@ -7,11 +7,19 @@ import { uuidv7 } from '../../src/core/id.ts'
 import type { AuditAppender, Principal } from '../../src/core/ports.ts'
 import { type Database, openDatabase } from '../../src/vault/database.ts'
 import { openKeyring } from '../../src/vault/keyring.ts'
+import { Policies } from '../../src/vault/policies.ts'
+import { Principals } from '../../src/vault/principals.ts'
+import { RotationReminder } from '../../src/vault/rotation-reminder.ts'
 import { Sandboxes } from '../../src/vault/sandboxes.ts'
+import { Vaults, Workspaces } from '../../src/vault/scopes.ts'
 import { Sealer } from '../../src/vault/seal.ts'
 import { MountedSecrets } from '../../src/vault/secret-reader.ts'
+import { Reports } from '../../src/vault/secret-reports.ts'
+import { Reveals } from '../../src/vault/secret-reveals.ts'
+import { UsageRecorder } from '../../src/vault/secret-usage.ts'
 import { type SecretPolicy, Secrets } from '../../src/vault/secrets.ts'
 import { Tokens } from '../../src/vault/tokens.ts'
+import { WorkspacesSettings } from '../../src/vault/workspace-settings.ts'
 
 export class RememberedLog implements AuditAppender {
   readonly events: AuditEvent[] = []
@@ -47,6 +55,7 @@ export async function openVault(options: { dir?: string; policy?: Partial<Secret
   const sealer = new Sealer(keyring)
   const parts = { database, sealer, audit, clock: clock.read }
   const tokens = new Tokens(parts)
+  const usage = new UsageRecorder(database)
   return {
     ...parts,
     dir,
@@ -55,6 +64,15 @@ export async function openVault(options: { dir?: string; policy?: Partial<Secret
     tokens,
     secrets: new Secrets({ ...parts, policy: { ...POLICY, ...options.policy } }),
     sandboxes: new Sandboxes(parts),
+    usage,
+    reveals: new Reveals({ ...parts, usage }),
+    reports: new Reports(parts),
+    reminder: new RotationReminder(parts),
+    workspaces: new Workspaces(parts),
+    vaults: new Vaults(parts),
+    principals: new Principals(parts),
+    policies: new Policies(parts),
+    settings: new WorkspacesSettings(parts),
     reader: new MountedSecrets(parts),
     owner: tokens.systemPrincipal(),
     file: join(dir, 'coatcheck.db'),
