@@ -1,5 +1,5 @@
 /** Ids sort by creation, and one id has one UUID and one ULID form. */
-import fc from 'fast-check'
+import { assert, property, uuid } from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { isUuid, ulidOf, uuidOfUlid, uuidv7 } from '../../src/core/id.ts'
 
@@ -14,16 +14,11 @@ describe('an id', () => {
     expect(ulidOf('ffffffff-ffff-ffff-ffff-ffffffffffff')).toBe('7ZZZZZZZZZZZZZZZZZZZZZZZZZ')
     // The example of the ULID specification.
     expect(ulidOf('01563e3a-b5d3-d676-4c61-efb99302bd5b')).toBe('01ARZ3NDEKTSV4RRFFQ69G5FAV')
-    fc.assert(
-      fc.property(
-        fc.uuid(),
-        (uuid) => uuidOfUlid(ulidOf(uuid)) === uuid && uuidOfUlid(ulidOf(uuid).toLowerCase()) === uuid,
-      ),
-    )
+    assert(property(uuid(), (id) => uuidOfUlid(ulidOf(id)) === id && uuidOfUlid(ulidOf(id).toLowerCase()) === id))
   })
 
   it('keeps its order as a ULID', () => {
-    fc.assert(fc.property(fc.uuid(), fc.uuid(), (a, b) => a < b === ulidOf(a) < ulidOf(b)))
+    assert(property(uuid(), uuid(), (a, b) => a < b === ulidOf(a) < ulidOf(b)))
   })
 
   it.each([

@@ -1,5 +1,5 @@
 /** Who may do what follows from role, policies and path alone; deny wins, and who may not list learns nothing. */
-import fc from 'fast-check'
+import { array, assert, property, stringMatching } from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type AccessPolicy, checkPathPattern, matchesPath, PERMISSIONS } from '../../src/core/access-policy.ts'
 import { decideAccess } from '../../src/core/permission.ts'
@@ -42,10 +42,10 @@ describe('a path pattern', () => {
   })
 
   it('matches every name as itself, and every name under ** and its own first segment', () => {
-    const segment = fc.stringMatching(/^[A-Za-z0-9_.-]{1,8}$/)
-    const name = fc.array(segment, { minLength: 1, maxLength: 5 }).map((parts) => parts.join('/'))
-    fc.assert(
-      fc.property(name, (path) => {
+    const segment = stringMatching(/^[A-Za-z0-9_.-]{1,8}$/)
+    const name = array(segment, { minLength: 1, maxLength: 5 }).map((parts) => parts.join('/'))
+    assert(
+      property(name, (path) => {
         const [first = ''] = path.split('/')
         return matchesPath(path, path) && matchesPath('**', path) && matchesPath(`${first}/**`, path)
       }),

@@ -10,9 +10,7 @@ await new Promise((resolve) => process.stdin.once('data', resolve))
 const outcomes = await Promise.allSettled(
   Array.from({ length: Number(reads) }, async () => await vault.reveals.reveal(vault.owner, ref)),
 )
-const codes = outcomes.map((each) =>
-  each.status === 'fulfilled' ? 'value' : String((each.reason as { code: string }).code),
-)
+const codes = outcomes.map((each) => (each.status === 'fulfilled' ? 'value' : (each.reason as { code: string }).code))
 const count = (code: string) => codes.filter((each) => each === code).length
 process.stdout.write(`${JSON.stringify({ value: count('value'), gone: count('gone') })}\n`)
 await vault.close()
