@@ -217,7 +217,7 @@ export class BodySubstituter {
     this.#sent = 0
     this.#read -= held
     this.#search -= held
-    this.#floor = Math.max(0, this.#floor - held)
+    this.#floor = 0
     return out.length === 0 ? null : { kind: 'bytes', bytes: out }
   }
 
@@ -228,7 +228,7 @@ export class BodySubstituter {
 
   /** Where the dress of a token at `end` may begin. */
   #dressBefore(end: number): number {
-    const least = Math.max(this.#sent, this.#floor, end - this.#longestDress)
+    const least = Math.max(this.#floor, end - this.#longestDress)
     let at = end
     while (at > least && IN_DRESS[this.#bytes[at - 1] as number] === 1) at--
     return at

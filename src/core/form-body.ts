@@ -15,6 +15,8 @@ const PERCENT = 0x25
 const ESCAPE_LENGTH = 3
 /** The longest plain name, every character of it escaped. */
 const NAME_BYTES = 128 * ESCAPE_LENGTH
+/** No dress is longer. */
+const LITERAL_MAX = 40
 const NOTHING = Buffer.alloc(0)
 
 export class FormReader implements PlaceReader {
@@ -22,9 +24,8 @@ export class FormReader implements PlaceReader {
   #name: Buffer | null = NOTHING
   #inValue = false
   #ambiguous = false
-  #offset = 0
-  /** Where the last escape ends. */
-  #escapeEnd = 0
+  /** Bytes since the last escape, as far as they matter; negative inside of one. */
+  #literal = 0
 
   advance(bytes: Buffer, from: number, to: number): void {
     const piece = bytes.subarray(from, to)
@@ -36,15 +37,14 @@ export class FormReader implements PlaceReader {
     }
     this.#field(piece.subarray(separator + 1))
     const percent = piece.lastIndexOf(PERCENT)
-    if (percent !== -1) this.#escapeEnd = this.#offset + percent + ESCAPE_LENGTH
-    this.#offset += piece.length
+    this.#literal =
+      percent === -1 ? Math.min(this.#literal + piece.length, LITERAL_MAX) : piece.length - percent - ESCAPE_LENGTH
   }
 
   here(): BodyPlace {
     if (!this.#inValue) return closed('name')
-    const literal = this.#offset - this.#escapeEnd
-    if (literal < 0) return closed('malformed')
-    return { open: true, selector: this.#selector(), write: writeForm, literal }
+    if (this.#literal < 0) return closed('malformed')
+    return { open: true, selector: this.#selector(), write: writeForm, literal: this.#literal }
   }
 
   #field(part: Buffer): void {

@@ -11,6 +11,8 @@ import { writeJson } from './body-value.ts'
 import { JsonPath } from './json-path.ts'
 
 const DEPTH_MAX = 1024
+/** No dress is longer. */
+const LITERAL_MAX = 40
 
 /** What may come next. */
 const VALUE = 0
@@ -43,35 +45,32 @@ export class JsonReader implements PlaceReader {
   #state = VALUE
   /** Inside a string: 0, or what is left of an escape: 5 right after the backslash, then 4..1 hex digits. */
   #escape = 0
-  /** Bytes before the piece at hand. */
-  #offset = 0
-  /** Where the last escape or the opening quote ended. */
+  /** Bytes before the piece at hand, as far as they matter. Large numbers would be slow, and bodies are larger. */
+  #before = 0
+  /** Where the last escape or the opening quote ended, in the piece at hand. */
   #literalFrom = 0
 
   advance(bytes: Buffer, from: number, to: number): void {
-    const base = this.#offset - from
+    const base = this.#before - from
+    this.#literalFrom += from
     if (this.#state === KEY_STRING) this.#path.resumeKey(from)
     let at = from
     while (at < to) {
-      if (this.#state === STRING || this.#state === KEY_STRING) at = this.#string(bytes, at, to, base)
+      if (this.#state === STRING || this.#state === KEY_STRING) at = this.#string(bytes, at, to)
       else if (this.#state === WORD) at = this.#word(bytes, at, to)
       else if (this.#state === MALFORMED) at = to
       else at = this.#structure(bytes, at, to, base)
     }
     this.#path.keep(bytes, to, this.#state === KEY_STRING)
-    this.#offset += to - from
+    this.#before = Math.min(this.#before + to - from, BYTE_ORDER_MARK.length)
+    this.#literalFrom = Math.max(this.#literalFrom - to, -LITERAL_MAX)
   }
 
   here(): BodyPlace {
     switch (this.#state) {
       case STRING:
         if (this.#escape !== 0) return closed('malformed')
-        return {
-          open: true,
-          selector: this.#path.pointer(),
-          write: writeJson,
-          literal: this.#offset - this.#literalFrom,
-        }
+        return { open: true, selector: this.#path.pointer(), write: writeJson, literal: -this.#literalFrom }
       case KEY_STRING:
         return closed('name')
       case MALFORMED:
@@ -81,11 +80,11 @@ export class JsonReader implements PlaceReader {
     }
   }
 
-  #string(bytes: Buffer, from: number, to: number, base: number): number {
+  #string(bytes: Buffer, from: number, to: number): number {
     let at = from
     if (this.#escape !== 0) {
       this.#inEscape(bytes[at] as number)
-      this.#literalFrom = base + at + 1
+      this.#literalFrom = at + 1
       return at + 1
     }
     while (at < to && IN_STRING[bytes[at] as number] === 1) at++
@@ -123,7 +122,7 @@ export class JsonReader implements PlaceReader {
     const byte = bytes[at] as number
     if (byte === QUOTE) {
       this.#openString(at)
-      this.#literalFrom = base + at + 1
+      this.#literalFrom = at + 1
     } else if (byte === BYTE_ORDER_MARK[base + at]) {
       // RFC 8259 8.1 lets readers skip it.
     } else {
