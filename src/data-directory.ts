@@ -93,13 +93,13 @@ export class DataDirectory {
     const { settings, log, clock } = options
     const path = resolve(settings.dataDir)
     await mkdir(path, { recursive: true, mode: 0o700 })
-    const database = await openDatabase({
-      url: settings.database,
-      dataDir: path,
-      clock,
-    })
+    // Whatever was opened is closed again when a later step refuses to start.
+    await using opened = new AsyncDisposableStack()
+    const database = opened.adopt(await openDatabase({ url: settings.database, dataDir: path, clock }), (each) =>
+      each.close(),
+    )
     const keyring = await openKeyring({ dir: path, source: settings.keyring.source, database, clock })
-    const audit = await openAudit(options, path, database.file)
+    const audit = opened.adopt(await openAudit(options, path, database.file), (each) => each.close())
     const authority = await Authority.open({ dir: path, exportDir: options.exportDir, clock })
     for (const warning of authority.warnings) log.warn({}, warning)
     const sealer = new Sealer(keyring)
@@ -109,7 +109,7 @@ export class DataDirectory {
     const usage = new UsageRecorder(database, log)
     const reminder = new RotationReminder(stores)
     reminder.start()
-    return new DataDirectory({
+    const directory = new DataDirectory({
       path,
       database,
       audit,
@@ -131,6 +131,8 @@ export class DataDirectory {
       mounted: watched(new MountedSecrets({ database, sealer, clock }), { scrub: options.scrub, usage, clock }),
       adminToken: await tokens.ensureAdminToken(path),
     })
+    opened.move()
+    return directory
   }
 
   /** What the API serves of this directory. */

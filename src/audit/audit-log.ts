@@ -46,10 +46,12 @@ const TICK_MS = 1000
 /** Events nobody waits for go with the next commit, or after this time, or when so many came together. */
 const NOTED_MS = 25
 const NOTED_MANY = 256
-/** A commit costs about as much for one event as for fifty, so while more keep coming they are taken along. */
+/** A commit costs about as much for one event as for fifty: after a group with this many callers, more are waited for. */
+const CROWD = 4
 const GATHER_MS = 1
 
 const turnEnd = promisify(setImmediate)
+const pause = promisify(setTimeout)
 
 export class AuditLog implements AuditJournal {
   /** Transactions written, and events in them. */
@@ -65,6 +67,7 @@ export class AuditLog implements AuditJournal {
   /** Set while noted events wait for their time. */
   #noted: NodeJS.Timeout | null = null
   #flushing = false
+  #lastWaiters = 0
   #healthy = true
   #closed = false
   #sinceCheckpoint = 0
@@ -200,14 +203,11 @@ export class AuditLog implements AuditJournal {
     else group.done.reject(unavailable(reply.kind === 'refused' ? reply.detail : 'the writer thread answered amiss'))
   }
 
-  /** Callers resumed by the last group, and whoever comes in this turn of the event loop or the next, come along. */
+  /** Callers resumed by the last group, and others of this turn of the event loop, come along; under load, more. */
   async #gather(): Promise<void> {
-    const began = performance.now()
-    let before = 0
-    do {
-      before = this.#waiting.count
-      await turnEnd()
-    } while (this.#waiting.count > before && performance.now() - began < GATHER_MS)
+    await turnEnd()
+    if (this.#lastWaiters >= CROWD) await pause(GATHER_MS)
+    this.#lastWaiters = this.#waiting.waiters
   }
 
   async #send(events: string, checkpoint: boolean, last: boolean, count = 0): Promise<WriterReply> {

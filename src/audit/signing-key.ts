@@ -18,7 +18,7 @@ export const PUBLIC_KEY_FILE = 'audit-key.pub.pem'
 export async function openSigningKey(dataDir: string): Promise<KeyObject> {
   const file = join(dataDir, KEY_FILE)
   try {
-    const pem = (await readOwn(file)) ?? (await createKey(file))
+    const pem = (await readOwn(file)) ?? (await createFirst(dataDir, file))
     const key = createPrivateKey(pem)
     if (key.asymmetricKeyType !== 'ed25519') throw unusable(file, 'is not an Ed25519 key')
     await exportPublicKey(join(dataDir, PUBLIC_KEY_FILE), key)
@@ -44,6 +44,17 @@ async function readOwn(file: string): Promise<string | undefined> {
   if (found === undefined) return undefined
   if (process.platform !== 'win32' && (found.mode & 0o077) !== 0) throw unusable(file, 'is open to other users')
   return readFile(file, 'utf8')
+}
+
+/** A public half alone means that the key was lost: a new one would pass for the old in front of whoever verifies. */
+async function createFirst(dataDir: string, file: string): Promise<string> {
+  if ((await stat(join(dataDir, PUBLIC_KEY_FILE)).catch(absent)) !== undefined) {
+    // Another process may have finished both between the two looks.
+    const late = await readOwn(file)
+    if (late !== undefined) return late
+    throw unusable(file, `is missing, but ${PUBLIC_KEY_FILE} is there`)
+  }
+  return await createKey(file)
 }
 
 /** Another process may create it at the same moment: then theirs is the key. */
