@@ -3,7 +3,7 @@
  * The server and the commands that work without a server open the same.
  */
 import { mkdir } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import tls from 'node:tls'
 import type { ApiDeps } from './api/dependencies.ts'
 import { AuditLog } from './audit/audit-log.ts'
@@ -14,8 +14,11 @@ import { writeTrustFiles } from './authority/trust-files.ts'
 import { trustBundle } from './authority/trust-store.ts'
 import type { ClientTrust } from './core/client-environment.ts'
 import type { Clock, Log, SecretReader, SecretUsage } from './core/ports.ts'
+import type { Principal } from './core/principal.ts'
 import type { Scrubber } from './core/scrub.ts'
 import type { Settings } from './settings.ts'
+import { type BackupReport, createBackup } from './vault/backup.ts'
+import { changeEvent, momentOf } from './vault/change.ts'
 import { type Database, openDatabase } from './vault/database.ts'
 import { openKeyring } from './vault/keyring.ts'
 import { Policies } from './vault/policies.ts'
@@ -45,6 +48,7 @@ export interface OpenOptions {
 
 export class DataDirectory {
   readonly path: string
+  readonly clock: Clock
   readonly database: Database
   readonly audit: AuditLog
   readonly records: AuditRecords
@@ -65,8 +69,9 @@ export class DataDirectory {
   readonly mounted: SecretReader
   readonly adminToken: { readonly path: string; readonly created: boolean }
 
-  private constructor(parts: Omit<DataDirectory, 'close' | 'apiDeps'>) {
+  private constructor(parts: Omit<DataDirectory, 'close' | 'apiDeps' | 'backup'>) {
     this.path = parts.path
+    this.clock = parts.clock
     this.database = parts.database
     this.audit = parts.audit
     this.records = parts.records
@@ -111,6 +116,7 @@ export class DataDirectory {
     reminder.start()
     const directory = new DataDirectory({
       path,
+      clock,
       database,
       audit,
       records: new AuditRecords({ databaseFile: database.file, dataDir: path }),
@@ -152,6 +158,13 @@ export class DataDirectory {
       trust: this.trust,
       ...server,
     }
+  }
+
+  /** Writes all of it into one encrypted file, which must not be there yet; `restoreBackup` is the way back. Recorded first. */
+  async backup(principal: Principal, file: string, passphrase: string): Promise<BackupReport> {
+    const target = { kind: 'backup', id: this.database.defaultAccountId, name: basename(file) }
+    await this.audit.append([changeEvent(principal, target, 'backup.create', [], momentOf(this.clock))])
+    return await createBackup({ database: this.database, dataDir: this.path, passphrase, file, clock: this.clock })
   }
 
   async close(): Promise<void> {

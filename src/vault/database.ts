@@ -4,8 +4,10 @@
  * A connection that did not take these settings is refused. Every control-plane change bumps the revision in its own
  * transaction, so that caches in this process notice at once and those in another one within `REVISION_CHECK_MS`.
  */
+
+import { open } from 'node:fs/promises'
 import { join } from 'node:path'
-import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { backup, DatabaseSync, type StatementSync } from 'node:sqlite'
 import { Kysely, sql, type Transaction } from 'kysely'
 import { CoatcheckError } from '../core/errors.ts'
 import type { Clock } from '../core/ports.ts'
@@ -20,6 +22,7 @@ import { isDiskFailure, isUniqueViolation, sqliteCode, sqliteDialect } from './s
 const MIGRATIONS = [foundation, controlPlane]
 
 const REVISION_CHECK_MS = 200
+const EVERY_PAGE = 2 ** 31 - 1
 
 export interface DatabaseOptions {
   /** `sqlite`: a file in `dataDir`. */
@@ -185,6 +188,22 @@ export class Database {
           .set({ latest_time: latestTime(now) })
           .execute(),
     )
+  }
+
+  /**
+   * Copies the database as it is at one moment into a new private file, in a thread and without holding writers up: one step over
+   * a connection of its own, which a change in between does not make begin again.
+   */
+  async snapshot(file: string): Promise<void> {
+    await (await open(file, 'wx', 0o600)).close()
+    const source = new DatabaseSync(this.file, { readOnly: true, timeout: BUSY_TIMEOUT_MS })
+    try {
+      await backup(source, file, { rate: EVERY_PAGE })
+    } catch (error) {
+      throw unavailable(error)
+    } finally {
+      source.close()
+    }
   }
 
   /** Moves the WAL into the database and empties it, so that destroyed rows are not kept in its old frames; best effort. */
