@@ -38,7 +38,8 @@ describe('masking', () => {
     for (const size of [bytes.length, 1, 7]) expect(throughBody(masker, bytes, size)).toBe(expectedOf(row, of))
     const text = bytes.toString('latin1')
     expect(Buffer.from(masker.maskText(text), 'latin1').toString('utf8')).toBe(expectedOf(row, of))
-    expect(masker.maskHeaders(['X-Echo', text, text, 'y'])).toEqual(['X-Echo', masker.maskText(text), text, 'y'])
+    const masked = masker.maskText(text)
+    expect(masker.maskHeaders(['X-Echo', text, text, 'y'])).toEqual(['X-Echo', masked, masked, 'y'])
   })
 
   it('is inactive when every value is under 16 bytes, and changes nothing then', () => {
