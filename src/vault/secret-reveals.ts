@@ -100,7 +100,13 @@ export class Reveals implements SecretReveals, MountResolver {
       throw gone(`Version ${version} of the secret`, 'was used up, expired or changed in this moment')
     }
     usage.used(row.id, clock())
-    return sealer.open(sealed, { workspaceId: row.scope_id, secretId: row.id, version })
+    try {
+      return sealer.open(sealed, { workspaceId: row.scope_id, secretId: row.id, version })
+    } catch (error) {
+      // A row that does not open was changed or moved outside of coatcheck.
+      await this.#record(principal, row, `${action}.failed`, [])
+      throw error
+    }
   }
 
   async #orDenied(principal: Principal, row: ShownRow, check: () => Promise<void>): Promise<void> {
