@@ -4,7 +4,7 @@
  * In a workspace the account's secrets are merged in, but for those it overrides. Each scope is read by its own index, so a page
  * costs the same however many there are; only a principal whose policies hide some makes it read past those.
  */
-import { type Kysely, sql } from 'kysely'
+import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { CoatcheckError } from '../core/errors.ts'
 import type { PageRequest } from '../core/page.ts'
 import type { Principal } from '../core/principal.ts'
@@ -69,7 +69,7 @@ async function readAfter(
   const column = sql.ref(`secrets.${order.column}`)
   const pages: ShownRow[] = []
   for (const scope of scopesOf(context.principal, request)) {
-    let query = matching(context, scope, request)
+    let query = selectShown(context.db).where(matches(context.principal, scope, request))
     if (place !== null) {
       const than = sql.raw(order.descending ? '<' : '>')
       query = query.where(sql<boolean>`(${column}, secrets.id) ${than} (${place.value}, ${place.id})`)
@@ -80,44 +80,46 @@ async function readAfter(
   return pages.sort((a, b) => compareRows(a, b, order)).slice(0, count)
 }
 
-/** All that match in one scope; inherited ones without those that the workspace has itself. */
-function matching({ db, principal }: ListContext, scope: string, filter: SecretFilter) {
+/** True in SQL for all that match in one scope; of inherited ones for those that the workspace does not have itself. */
+function matches(principal: Principal, scope: string, filter: SecretFilter): RawBuilder<boolean> {
   const { name, prefix, query, type, externalId } = filter
-  const labels = [filter.label, ...Object.entries(filter.labels ?? {}).map(([key, value]) => `${key}=${value}`)]
-  let select = selectShown(db).where('scope_id', '=', scope)
-  if (scope !== principal.scopeId) {
-    select =
-      select.where(sql<boolean>`NOT EXISTS (SELECT 1 FROM secrets AS own WHERE own.scope_id = ${principal.scopeId}
+  const conditions = [sql`secrets.scope_id = ${scope}`]
+  const inherited = scope !== principal.scopeId
+  if (inherited) {
+    conditions.push(sql`NOT EXISTS (SELECT 1 FROM secrets AS own WHERE own.scope_id = ${principal.scopeId}
       AND own.name_key = secrets.name_key AND own.deleted_at IS NULL)`)
   }
-  const live = filter.deleted !== true || scope !== principal.scopeId
-  select = select.where(live ? 'deleted_at' : 'destroyed_at', 'is', null)
-  if (name !== undefined) select = select.where(sql<boolean>`instr(name, ${name}) > 0`)
+  const deleted = filter.deleted === true && !inherited
+  conditions.push(deleted ? sql`secrets.destroyed_at IS NULL` : sql`secrets.deleted_at IS NULL`)
+  if (name !== undefined) conditions.push(sql`instr(secrets.name, ${name}) > 0`)
   if (prefix !== undefined) {
-    select = select.where('name', '>=', prefix).where(sql<boolean>`substr(name, 1, length(${prefix})) = ${prefix}`)
+    conditions.push(sql`secrets.name >= ${prefix} AND substr(secrets.name, 1, length(${prefix})) = ${prefix}`)
   }
   if (query !== undefined) {
     const text = sql`lower(name || char(10) || coalesce(description, '') || char(10) || coalesce(external_id, ''))`
-    select = select.where(sql<boolean>`instr(${text}, lower(${query})) > 0`)
+    conditions.push(sql`instr(${text}, lower(${query})) > 0`)
   }
-  if (type !== undefined) select = select.where('secrets.type', '=', type)
-  if (externalId !== undefined) select = select.where('external_id', '=', externalId)
-  for (const label of labels) {
-    if (label !== undefined) select = select.where(sql<boolean>`instr(labels, ${labelText(label)}) > 0`)
-  }
-  return select
+  if (type !== undefined) conditions.push(sql`secrets.type = ${type}`)
+  if (externalId !== undefined) conditions.push(sql`secrets.external_id = ${externalId}`)
+  for (const label of labelsOf(filter)) conditions.push(sql`instr(secrets.labels, ${labelText(label)}) > 0`)
+  return sql<boolean>`${sql.join(conditions, sql` AND `)}`
+}
+
+function labelsOf({ label, labels = {} }: SecretFilter): readonly string[] {
+  const all = Object.entries(labels).map(([key, value]) => `${key}=${value}`)
+  return label === undefined ? all : [label, ...all]
 }
 
 /** Names alone are read where policies may hide some. */
 async function countAll(context: ListContext, filter: SecretFilter): Promise<number> {
   let total = 0
   for (const scope of scopesOf(context.principal, filter)) {
-    const select = matching(context, scope, filter).clearSelect()
+    const select = context.db.selectFrom('secrets').where(matches(context.principal, scope, filter))
     if (context.access.listsAll) {
       total += (await select.select(sql<number>`count(*)`.as('count')).executeTakeFirstOrThrow()).count
       continue
     }
-    const names = await select.select('secrets.name').execute()
+    const names = await select.select('name').execute()
     total += names.filter((row) => context.access.decide('list', row.name).allow).length
   }
   return total

@@ -15,6 +15,7 @@ import { type ShownRow, selectShown, showSecret } from './secret-rows.ts'
 
 const DAY_MS = 86_400_000
 const MAX_NOT_MOUNTED = 200
+const MAX_PASSED_OVER = 20
 
 const REFUSALS: Readonly<Record<Exclude<SecretState, 'current'>, string>> = {
   deleted: 'It was deleted; revive it, or mount another one.',
@@ -127,16 +128,17 @@ async function passedOver(
   mount: ShownMount,
   name: string,
 ): Promise<readonly PassedOver[]> {
-  const rows = await db
+  const named = db
     .selectFrom('secrets')
     .select(['id', 'scope_id', 'deleted_at'])
     .where('scope_id', 'in', [principal.workspaceId, principal.accountId])
     .where('name_key', '=', name)
     .where('id', '!=', mount.secret_id)
-    .where('destroyed_at', 'is', null)
-    .orderBy('id', 'desc')
-    .limit(20)
-    .execute()
+    .limit(MAX_PASSED_OVER)
+  // Asked apart, because each has an index of its own.
+  const live = await named.where('deleted_at', 'is', null).execute()
+  const deleted = named.where('deleted_at', 'is not', null).where('destroyed_at', 'is', null)
+  const rows = [...live, ...(await deleted.orderBy('deleted_at', 'desc').execute())]
   return rows.map(({ id, scope_id, deleted_at }) => {
     const why = deleted_at === null ? 'overridden' : 'deleted'
     const message =

@@ -119,6 +119,7 @@ describe('an inherited secret', () => {
       vault.time.now += 1000
       await vault.secrets.create(at % 2 === 0 ? account : workspace, { name, value: SecretValue.fromText('v') })
     }
+    vault.time.now += 1000
     await vault.secrets.create(workspace, { name: 'd', value: SecretValue.fromText('v') })
     const list = async (request: Parameters<typeof vault.secrets.list>[1]) => {
       const seen: string[] = []
