@@ -14,10 +14,12 @@ import type { DataDirectory } from './data-directory.ts'
 import { UndiciForwarder } from './proxy/forward.ts'
 import { ProxyListener } from './proxy/listener.ts'
 import { LoopGuard } from './proxy/loop-guard.ts'
+import type { Forwarder } from './proxy/message.ts'
 import { RateLimit } from './proxy/rate-limit.ts'
 import { DnsResolver } from './proxy/resolver.ts'
 import { WebSocketForwarder } from './proxy/upgrade.ts'
 import { Upstream } from './proxy/upstream.ts'
+import { NegotiatingForwarder } from './proxy/upstream-protocol.ts'
 import { upstreamContext } from './proxy/upstream-tls.ts'
 import type { Settings } from './settings.ts'
 
@@ -42,11 +44,7 @@ export interface RunningProxy {
 export async function startProxy(parts: ProxyParts): Promise<RunningProxy> {
   const { settings, own } = parts
   const upstream = await openUpstream(parts)
-  const forwarder = new UndiciForwarder(upstream, {
-    headersTimeoutMs: settings.upstream.headersTimeout,
-    idleTimeoutMs: settings.upstream.idleTimeout,
-    headerBytes: settings.limits.headerBytes,
-  })
+  const forwarder = buildForwarder(settings, upstream)
   const listener = buildListener(parts, upstream, forwarder)
   const address = await listener.listen(settings.proxy.listen.host, settings.proxy.listen.port)
   own.push(address)
@@ -72,10 +70,20 @@ async function openUpstream({ settings, data, own }: ProxyParts): Promise<Upstre
   })
 }
 
+function buildForwarder(settings: Settings, upstream: Upstream): UndiciForwarder | NegotiatingForwarder {
+  const limits = {
+    headersTimeoutMs: settings.upstream.headersTimeout,
+    idleTimeoutMs: settings.upstream.idleTimeout,
+    headerBytes: settings.limits.headerBytes,
+  }
+  const h1 = new UndiciForwarder(upstream, limits)
+  return settings.proxy.http2 ? new NegotiatingForwarder(upstream, limits, h1) : h1
+}
+
 function buildListener(
   { settings, data, clock, log }: ProxyParts,
   upstream: Upstream,
-  forwarder: UndiciForwarder,
+  forwarder: Forwarder,
 ): ProxyListener {
   const { proxy, secrets, limits } = settings
   return new ProxyListener({
@@ -100,6 +108,7 @@ function buildListener(
     leafRate: new RateLimit(limits.newLeavesPerSecond, clock),
     passthrough: compileHosts(proxy.passthrough),
     intercept: proxy.intercept,
+    http2: proxy.http2,
     limits: {
       connections: limits.connections,
       tunnelsPerSandbox: limits.tunnelsPerSandbox,

@@ -107,7 +107,8 @@ export class UndiciForwarder implements Forwarder {
       const { opened } = link
       link.opened = null
       const usable = opened !== null && !opened.socket.destroyed
-      const connection = usable ? opened : await this.#upstream.open(destination, ['http/1.1'])
+      // Never at once: undici is not ready for a connection before it has asked.
+      const connection = await (usable ? opened : this.#upstream.open(destination, ['http/1.1']))
       link.peer = connection.peer
       callback(null, connection.socket)
     } catch (error) {

@@ -144,3 +144,8 @@ export function without(headers: readonly string[], names: ReadonlySet<string>):
   }
   return kept
 }
+
+/** With names in lower case, as HTTP/2 has them (RFC 9113 8.2.1). */
+export function lowerNames(headers: readonly string[]): string[] {
+  return headers.map((text, i) => (i % 2 === 0 ? text.toLowerCase() : text))
+}

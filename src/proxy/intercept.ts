@@ -23,6 +23,8 @@ export interface InterceptPorts {
 export interface Intercepted {
   readonly stream: Socket
   readonly secure: boolean
+  /** What ALPN agreed on; null when the sandbox did not ask, or sent no TLS. */
+  readonly protocol: string | null
 }
 
 /** Resolves with the stream to serve; throws `sni_mismatch` or `bad_request`, after which the socket is destroyed. */
@@ -31,10 +33,10 @@ export async function intercept(ports: InterceptPorts, socket: Socket, authority
   const abort = () => socket.destroy()
   deadline.addEventListener('abort', abort, { once: true })
   try {
-    if ((await firstByte(socket)) !== TLS_HANDSHAKE) return { stream: socket, secure: false }
+    if ((await firstByte(socket)) !== TLS_HANDSHAKE) return { stream: socket, secure: false, protocol: null }
     const stream = await endTls(ports, socket, authority)
     requireServerName(stream, authority)
-    return { stream, secure: true }
+    return { stream, secure: true, protocol: stream.alpnProtocol || null }
   } catch (error) {
     socket.destroy()
     throw error
@@ -74,6 +76,8 @@ async function endTls(ports: InterceptPorts, socket: Socket, authority: Authorit
     stream.once('secure', () => {
       stream.removeListener('error', fail)
       stream.removeListener('close', fail)
+      // A tls.Server would say so; node:http2 waits for it.
+      Object.assign(stream, { secureConnecting: false })
       resolve()
     })
   })

@@ -16,10 +16,11 @@ import { type ExchangePorts, runExchange } from './exchange.ts'
 import { ExchangeRecord } from './exchange-log.ts'
 import { createH1Server, type H1Limits, type ParsedRequest } from './h1-server.ts'
 import type { H1Sink } from './h1-sink.ts'
+import { H2Server } from './h2-server.ts'
 import { every } from './headers.ts'
 import { type IdentityRule, identify, presentsCredentials } from './identify.ts'
 import { intercept } from './intercept.ts'
-import type { Tunnel } from './message.ts'
+import type { ResponseSink, Tunnel } from './message.ts'
 import { passThrough } from './passthrough.ts'
 import type { RateLimit } from './rate-limit.ts'
 import { reject, rejectionBytes } from './rejection.ts'
@@ -42,6 +43,8 @@ export interface ListenerPorts extends ExchangePorts {
   readonly passthrough: HostList
   /** `needed`: only hosts that some mounted secret allows are intercepted. */
   readonly intercept: 'all' | 'needed'
+  /** Offer HTTP/2 to sandboxes. */
+  readonly http2: boolean
   readonly limits: ListenerLimits
 }
 
@@ -49,6 +52,7 @@ export class ProxyListener {
   readonly #ports: ListenerPorts
   readonly #outer: http.Server
   readonly #inner: http.Server
+  readonly #h2: H2Server
   readonly #tunnels: TunnelSet
 
   constructor(ports: ListenerPorts) {
@@ -64,9 +68,10 @@ export class ProxyListener {
     this.#inner = createH1Server(
       ports.limits,
       ports.clock,
-      (request, sink, socket) => void this.#tunnelled(request, sink, socket),
+      (request, sink, socket) => void this.#tunnelled(request, sink, socket, this.#tunnels.of(socket) as Tunnel),
       (message, socket) => this.#refuse(socket, this.#tunnels.of(socket)?.sandbox ?? null, nestedConnect(), message),
     )
+    this.#h2 = new H2Server(ports.limits, ports.clock)
     // The inner server listens nowhere; this event starts its watch over slow request heads.
     this.#inner.emit('listening')
   }
@@ -87,6 +92,7 @@ export class ProxyListener {
     const closed = new Promise<void>((resolve) => this.#outer.close(() => resolve()))
     this.#outer.closeIdleConnections()
     this.#inner.closeIdleConnections()
+    this.#h2.close()
     const deadline = setTimeout(() => this.#cut(), graceMs)
     await Promise.all([closed, this.#tunnels.closed()])
     clearTimeout(deadline)
@@ -110,8 +116,7 @@ export class ProxyListener {
     await runExchange(this.#ports, { ...request, sandbox, tunnel: null }, sink)
   }
 
-  async #tunnelled(request: ParsedRequest, sink: H1Sink, socket: Socket): Promise<void> {
-    const tunnel = this.#tunnels.of(socket) as Tunnel
+  async #tunnelled(request: ParsedRequest, sink: ResponseSink, socket: Socket, tunnel: Tunnel): Promise<void> {
     if (!(await this.#ports.sandboxes.isCurrent(tunnel.sandbox))) {
       reject(sink, new CoatcheckError('identity_required', 'The sandbox is gone.', 'Create a sandbox.'), request.id)
       socket.end()
@@ -142,17 +147,32 @@ export class ProxyListener {
     socket.write('HTTP/1.1 200 Connection Established\r\n\r\n')
     if (head.length > 0) socket.unshift(head)
     const { leaves, limits } = this.#ports
-    const ports = { leaves, handshakeTimeoutMs: limits.handshakeTimeoutMs, alpn: ['http/1.1'] }
+    const alpn = this.#ports.http2 ? ['h2', 'http/1.1'] : ['http/1.1']
+    const ports = { leaves, handshakeTimeoutMs: limits.handshakeTimeoutMs, alpn }
     try {
-      const { stream, secure } = await intercept(ports, socket, authority)
-      this.#tunnels.serve(stream, { sandbox, authority, secure })
-      this.#inner.emit('connection', stream)
+      const { stream, secure, protocol } = await intercept(ports, socket, authority)
+      const tunnel = { sandbox, authority, secure }
+      if (protocol === 'h2') this.#serveH2(stream, tunnel)
+      else {
+        this.#tunnels.serve(stream, tunnel)
+        this.#inner.emit('connection', stream)
+      }
     } catch (error) {
       const record = new ExchangeRecord(this.#ports, uuidv7(this.#ports.clock()), 'CONNECT', sandbox)
       record.routed({ scheme: 'https', ...authority }, null)
       record.failed(error)
       record.finish(null, 0, 0)
     }
+  }
+
+  #serveH2(stream: Socket, tunnel: Tunnel): void {
+    this.#h2.serve(stream, {
+      request: (request, sink) => this.#tunnelled(request, sink, stream, tunnel),
+      malformed: ({ id, method, headers }, sink, error) => {
+        this.#recordRefusal(id, method, headers, error, tunnel.sandbox)
+        reject(sink, error, id)
+      },
+    })
   }
 
   async #isBlind(sandbox: SandboxIdentity, { host }: Authority): Promise<boolean> {
