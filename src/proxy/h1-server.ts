@@ -31,9 +31,29 @@ export interface H1Limits {
 /** How long a refused connection is read from. */
 const LINGER_MS = 1_000
 
-/** Both callbacks get one request at a time of each connection, and must not throw. */
-export function createH1Server(limits: H1Limits, clock: Clock, onRequest: OnRequest, onConnect: OnConnect): http.Server {
-  const server = http.createServer({
+/** Knows whose turn it is on each connection, and closes those on which a sandbox stalls, or on which nothing more may come. */
+class TurnTakingServer extends http.Server {
+  readonly turns = new Turns()
+
+  constructor(options: http.ServerOptions, idleTimeoutMs: number) {
+    super(options)
+    this.timeout = idleTimeoutMs
+    this.on('connection', (socket: Socket) => this.turns.open(socket))
+    this.on('timeout', (socket: Socket) => {
+      // A silence that is the upstream's is bounded by its own timeouts.
+      if (this.turns.isTheirs(socket)) socket.destroy()
+    })
+  }
+
+  /** Those that are idle now, and from now on each as it becomes so. */
+  override closeIdleConnections(): void {
+    super.closeIdleConnections()
+    this.turns.drain()
+  }
+}
+
+function serverOptions(limits: H1Limits): http.ServerOptions {
+  return {
     maxHeaderSize: limits.headerBytes,
     headersTimeout: limits.headersTimeoutMs,
     requestTimeout: 0,
@@ -44,8 +64,18 @@ export function createH1Server(limits: H1Limits, clock: Clock, onRequest: OnRequ
     optimizeEmptyRequests: true,
     noDelay: true,
     shouldUpgradeCallback: (request) => isHandshake(request),
-  })
-  const turns = new Turns()
+  }
+}
+
+/** Both callbacks get one request at a time of each connection, and must not throw. */
+export function createH1Server(
+  limits: H1Limits,
+  clock: Clock,
+  onRequest: OnRequest,
+  onConnect: OnConnect,
+): http.Server {
+  const server = new TurnTakingServer(serverOptions(limits), limits.idleTimeoutMs)
+  const { turns } = server
   const take = (message: IncomingMessage, response: ServerResponse, expects: boolean) => {
     const { socket } = message
     turns.take(socket, message, response, () => {
@@ -65,11 +95,6 @@ export function createH1Server(limits: H1Limits, clock: Clock, onRequest: OnRequ
   server.on('connect', (message, stream, head) => {
     const socket = handedOver(stream)
     turns.take(socket, message, null, () => onConnect(message, socket, head))
-  })
-  server.timeout = limits.idleTimeoutMs
-  server.on('timeout', (socket) => {
-    // A silence that is the upstream's is bounded by its own timeouts.
-    if (turns.isTheirs(socket)) socket.destroy()
   })
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
     // What is still coming after the answer fails again, and is read away.

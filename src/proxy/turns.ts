@@ -23,12 +23,15 @@ class Line {
   readonly #socket: Socket
   readonly #running: Turn[] = []
   readonly #waiting: Turn[] = []
+  #asked = false
+  #draining = false
 
   constructor(socket: Socket) {
     this.#socket = socket
   }
 
   take(turn: Turn): void {
+    this.#asked = true
     if (this.#waiting.length === 0 && this.#mayStart(turn)) this.#start(turn)
     else if (this.#waiting.length < MOST_WAITING) this.#waiting.push(turn)
     else this.#socket.destroy()
@@ -41,11 +44,22 @@ class Line {
     return this.#running.length > 1 || turn.message.complete || (turn.response?.headersSent ?? true)
   }
 
-  /** True when it is the other side that has to do something: send the rest of a request, take an answer, or ask. */
+  /**
+   * True when it is the other side that has to do something: send the rest of a request, take an answer, or ask again.
+   * How long the first request may take to begin is the server's own limit.
+   */
   get isTheirs(): boolean {
     const [turn] = this.#running
-    if (turn === undefined) return true
+    if (turn === undefined) return this.#asked
     return turn.response !== null && (!turn.message.complete || turn.response.writableLength > 0)
+  }
+
+  /** Closes the connection once the requests that run now are answered; those that wait are not begun. */
+  drain(): void {
+    this.#draining = true
+    if (this.#running.length === 0) this.#socket.destroy()
+    // Tells the sandbox so, where the head is not sent yet.
+    for (const { response } of this.#running) if (response !== null) response.shouldKeepAlive = false
   }
 
   #mayStart(turn: Turn): boolean {
@@ -62,6 +76,10 @@ class Line {
   /** Answers leave in the order of the requests, so the one that is complete is the first. */
   readonly #next = (): void => {
     this.#running.shift()
+    if (this.#draining) {
+      if (this.#running.length === 0) this.#socket.end()
+      return
+    }
     for (let turn = this.#waiting[0]; turn !== undefined && this.#mayStart(turn); turn = this.#waiting[0]) {
       if (this.#socket.destroyed) return
       this.#waiting.shift()
@@ -75,24 +93,33 @@ function isSafe({ message, response }: Turn): boolean {
 }
 
 export class Turns {
-  readonly #lines = new WeakMap<Socket, Line>()
+  readonly #lines = new Map<Socket, Line>()
+  #draining = false
+
+  /** A connection that requests may come on. */
+  open(socket: Socket): void {
+    const line = new Line(socket)
+    this.#lines.set(socket, line)
+    socket.once('close', () => this.#lines.delete(socket))
+    if (this.#draining) line.drain()
+  }
 
   /** Calls `start` when it is this request's turn on its connection; never when the connection is gone. */
   take(socket: Socket, message: IncomingMessage, response: ServerResponse | null, start: () => void): void {
-    let line = this.#lines.get(socket)
-    if (line === undefined) {
-      line = new Line(socket)
-      this.#lines.set(socket, line)
-    }
-    line.take({ message, response, start })
+    this.#lines.get(socket)?.take({ message, response, start })
+  }
+
+  /** Closes every connection as soon as nothing is being answered on it, and new ones at once. */
+  drain(): void {
+    this.#draining = true
+    for (const line of this.#lines.values()) line.drain()
   }
 
   inAnswer(socket: Socket): boolean {
     return this.#lines.get(socket)?.inAnswer ?? false
   }
 
-  /** False before the first request as well: how long that may take is the server's own limit. */
   isTheirs(socket: Socket): boolean {
-    return this.#lines.get(socket)?.isTheirs ?? false
+    return this.#lines.get(socket)?.isTheirs ?? true
   }
 }
