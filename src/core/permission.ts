@@ -1,8 +1,8 @@
 /**
  * Who may do what. A decision is data with a reason, made from the role, the policies and the path alone.
  *
- * Among the policies that match, the highest priority decides; at the same priority deny wins. When none matches, the
- * role's defaults decide. Who may not even list a path is told `not_found`: it cannot tell a foreign secret from a missing one.
+ * Within each scope the highest priority among the policies that match decides, and at the same priority deny wins. What one scope
+ * denies no other allows, so that a workspace cannot undo its account's denial. When none matches, the role's defaults decide. Who may not even list a path is told `not_found`: it cannot tell a foreign secret from a missing one.
  */
 import { type AccessPolicy, matchesPath, PERMISSIONS, type Permission } from './access-policy.ts'
 import type { Principal, Role } from './principal.ts'
@@ -36,7 +36,6 @@ export const ROLE_DEFAULTS: Readonly<Record<Role, RoleDefaults>> = {
     abilities: [
       ...VIEWING,
       'sandboxes.manage',
-      'mounts.resolve',
       'scopes.manage',
       'principals.manage',
       'tokens.manage',
@@ -53,6 +52,7 @@ export const ROLE_DEFAULTS: Readonly<Record<Role, RoleDefaults>> = {
   viewer: { secrets: ['list'], abilities: ['sandboxes.view', 'scopes.view', 'principals.view', 'settings.view'] },
   /** Only what policies give. */
   agent: { secrets: [], abilities: ['scopes.view'] },
+  /** It alone gets values that are write-only, and only those of its sandboxes' mounts. */
   runner: { secrets: [], abilities: ['mounts.resolve'] },
 }
 
@@ -86,14 +86,18 @@ function decide(
   now: number,
 ): AccessDecision {
   const matching = policies.filter((policy) => applies(policy, principal, permission, path, now))
-  const highest = Math.max(...matching.map((policy) => policy.priority))
-  const deciding = matching.filter((policy) => policy.priority === highest)
+  const deciding = matching.filter((policy) => !matching.some((other) => isAbove(other, policy)))
   const denying = deciding.find((policy) => policy.effect === 'deny')
   if (denying !== undefined) return { allow: false, reason: 'not_found', policyId: denying.id }
   const [allowing] = deciding
   if (allowing !== undefined) return { allow: true, by: 'policy', policyId: allowing.id }
   if (ROLE_DEFAULTS[principal.role].secrets.includes(permission)) return { allow: true, by: 'role', policyId: null }
   return { allow: false, reason: 'not_found', policyId: null }
+}
+
+/** Priorities are compared within one scope only. */
+function isAbove(other: AccessPolicy, policy: AccessPolicy): boolean {
+  return other.scopeId === policy.scopeId && other.priority > policy.priority
 }
 
 function applies(

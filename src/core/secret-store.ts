@@ -152,7 +152,7 @@ export interface RevealedSecret {
 
 export interface SecretReveals {
   /**
-   * `read`, and a `readPolicy` of `permission` (`forbidden` otherwise). The audit event is durable first; then the read is counted,
+   * `read` (of an inherited one: as the account grants it), and a `readPolicy` of `permission` (`forbidden` otherwise). The audit event is durable first; then the read is counted,
    * exactly, in every process; then the value is opened. Throws `gone` for expired, used up, disabled, softly deleted or destroyed.
    * Default: the current version.
    */
@@ -212,6 +212,6 @@ export interface ResolvedMount {
 }
 
 export interface MountResolver {
-  /** Role `runner` (or `admin`), and its sandbox. Each value is audited and counted as a read. Refused ones are left out. */
+  /** Role `runner` alone, and its sandbox. Each value is audited and counted as a read. Refused ones are left out. */
   resolve(principal: Principal, sandboxIdOrName: string): Promise<readonly ResolvedMount[]>
 }

@@ -63,3 +63,19 @@ export async function accessOf(db: Kysely<Schema>, principal: Principal, now: nu
     .execute()
   return new SecretAccess(principal, rows.map(showPolicy), now)
 }
+
+/**
+ * What the principal may do with the value of one secret. An inherited one is its account's: only the account's policies give it
+ * out, and an admin of a workspace alone is not one of the account.
+ */
+export async function accessToValue(
+  db: Kysely<Schema>,
+  principal: Principal,
+  scopeId: string,
+  now: number,
+): Promise<SecretAccess> {
+  if (scopeId === principal.scopeId) return await accessOf(db, principal, now)
+  const limited = principal.homeId !== principal.accountId && principal.role === 'admin'
+  const role = limited ? 'member' : principal.role
+  return await accessOf(db, { ...principal, role, scopeId, workspaceId: scopeId }, now)
+}

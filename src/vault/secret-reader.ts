@@ -9,7 +9,7 @@ import type { Kysely } from 'kysely'
 import { LRUCache } from 'lru-cache'
 import { CoatcheckError } from '../core/errors.ts'
 import { compileHosts, type HostList } from '../core/host-pattern.ts'
-import { parsePlacement } from '../core/placement.ts'
+import { type Placement, parsePlacement } from '../core/placement.ts'
 import type { Clock, SecretReader } from '../core/ports.ts'
 import type { SandboxIdentity } from '../core/sandbox.ts'
 import type { MountedSecret, SecretValue } from '../core/secret.ts'
@@ -38,6 +38,7 @@ export class MountedSecrets implements SecretReader {
   readonly #found = new LRUCache<string, MountedSecret>({ max: MAX_FOUND })
   readonly #opened: LRUCache<string, SecretValue>
   readonly #hosts = new LRUCache<string, readonly HostList[]>({ max: MAX_SANDBOXES })
+  readonly #placeable = new LRUCache<string, readonly MountedSecret[]>({ max: MAX_SANDBOXES })
   #revision = 0
 
   constructor(options: MountedSecretsOptions) {
@@ -63,6 +64,15 @@ export class MountedSecrets implements SecretReader {
     return this.#opened.get(key) ?? this.#unseal(key, secret)
   }
 
+  placeable(
+    sandbox: SandboxIdentity,
+    kind: Placement['kind'],
+  ): readonly MountedSecret[] | Promise<readonly MountedSecret[]> {
+    this.#refresh()
+    const key = `${sandbox.workspaceId}|${sandbox.id}|${kind}`
+    return this.#placeable.get(key) ?? this.#loadPlaceable(key, sandbox, kind)
+  }
+
   anyMountedAllows(sandbox: SandboxIdentity, host: string): boolean | Promise<boolean> {
     this.#refresh()
     const key = `${sandbox.workspaceId}|${sandbox.id}`
@@ -78,6 +88,7 @@ export class MountedSecrets implements SecretReader {
     this.#found.clear()
     this.#opened.clear()
     this.#hosts.clear()
+    this.#placeable.clear()
   }
 
   /** Keeps what was read, unless something changed while it was being read. */
@@ -146,6 +157,34 @@ export class MountedSecrets implements SecretReader {
     const value = this.#sealer.open(sealed, { workspaceId, secretId: id, version })
     this.#keep(this.#opened, key, value, revision)
     return value
+  }
+
+  async #loadPlaceable(
+    key: string,
+    sandbox: SandboxIdentity,
+    kind: Placement['kind'],
+  ): Promise<readonly MountedSecret[]> {
+    const revision = this.#revision
+    const rows = await this.#database.query(
+      async (db) =>
+        await db
+          .selectFrom('mounted')
+          .innerJoin('secrets', 'secrets.id', 'mounted.secret_id')
+          .select(['secrets.token', 'secrets.placements'])
+          .where('mounted.sandbox_id', '=', sandbox.id)
+          .where('mounted.workspace_id', '=', sandbox.workspaceId)
+          .where('secrets.deleted_at', 'is', null)
+          .execute(),
+    )
+    const tokens = rows.filter((row) =>
+      readPlacements(row.placements)
+        .map(parsePlacement)
+        .some((each) => each.kind === kind),
+    )
+    const found = await Promise.all(tokens.map(async (row) => await this.find(sandbox, row.token)))
+    const secrets = found.filter((secret) => secret !== undefined)
+    this.#keep(this.#placeable, key, secrets, revision)
+    return secrets
   }
 
   async #loadHosts(key: string, sandbox: SandboxIdentity): Promise<readonly HostList[]> {

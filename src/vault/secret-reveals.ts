@@ -9,7 +9,7 @@ import type { AuditAppender, Clock, SecretUsage } from '../core/ports.ts'
 import type { Principal } from '../core/principal.ts'
 import type { SecretValue } from '../core/secret.ts'
 import type { MountResolver, ResolvedMount, RevealedSecret, SecretReveals } from '../core/secret-store.ts'
-import { accessOf } from './access.ts'
+import { accessOf, accessToValue } from './access.ts'
 import { changeEvent, momentOf, notFound } from './change.ts'
 import type { Database } from './database.ts'
 import { findMounts, findSandbox } from './sandbox-rows.ts'
@@ -47,14 +47,16 @@ export class Reveals implements SecretReveals, MountResolver {
   ): Promise<RevealedSecret> {
     const { database } = this.#options
     const now = database.latest()
-    const { row, access } = await database.query(async (db) => ({
-      row: await findSecret(db, principal, ref),
-      access: await accessOf(db, principal, now),
-    }))
+    const { row, access, toValue } = await database.query(async (db) => {
+      const row = await findSecret(db, principal, ref)
+      const toValue = await accessToValue(db, principal, row.scope_id, now)
+      return { row, access: await accessOf(db, principal, now), toValue }
+    })
     access.require('list', row.name)
     const number = options.version ?? row.current_version
     await this.#orDenied(principal, row, async () => {
       access.require('read', row.name)
+      toValue.require('read', row.name)
       if (row.read_policy === 'never') throw writeOnly()
       const version = await database.query(async (db) => await findVersion(db, row, number, now))
       if (version.state !== 'current') throw gone(`Version ${number} of the secret`, WHY[version.state])

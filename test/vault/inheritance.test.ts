@@ -114,6 +114,20 @@ describe('an inherited secret', () => {
     expect(await vault.secrets.get(workspace, secret.id)).toMatchObject({ inherited: true, scopeId: account.scopeId })
   })
 
+  it('shows its value to the account`s own readers only, whatever the workspace says', async () => {
+    const value = SecretValue.fromText('value of the account')
+    await vault.secrets.create(account, { name: 'key', value, readPolicy: 'permission' })
+    const { secret } = await vault.tokens.create(workspace, { name: 'limited', role: 'admin' })
+    const limited = (await vault.tokens.authenticate(secret)) as Principal
+    expect((await vault.reveals.reveal(workspace, 'key')).value.reveal().toString()).toBe('value of the account')
+    await expect(vault.reveals.reveal(limited, 'key')).rejects.toMatchObject({ code: 'forbidden' })
+    const policy = { path: '**', permissions: ['read'], priority: 1000, principalId: limited.id } as const
+    await vault.policies.create(limited, policy)
+    await expect(vault.reveals.reveal(limited, 'key')).rejects.toMatchObject({ code: 'forbidden' })
+    await vault.policies.create(account, policy)
+    expect((await vault.reveals.reveal(limited, 'key')).value.reveal().toString()).toBe('value of the account')
+  })
+
   it('is merged into pages in every order, without the overridden ones, and counted', async () => {
     for (const [at, name] of ['d', 'a', 'c', 'b', 'e'].entries()) {
       vault.time.now += 1000

@@ -176,6 +176,7 @@ describe('a runner', () => {
     expect(rest).toEqual([])
     expect([mount?.env, mount?.value.reveal().toString()]).toEqual(['KEY', 'a value that is long'])
     await expect(vault.reveals.resolve(runner, 'two')).rejects.toMatchObject({ code: 'not_found' })
+    await expect(vault.reveals.resolve(vault.owner, 'one')).rejects.toMatchObject({ code: 'forbidden' })
     await expect(vault.secrets.get(runner, 'key')).rejects.toMatchObject({ code: 'not_found' })
     await expect(vault.sandboxes.list(runner, { limit: 1, cursor: null })).rejects.toMatchObject({ code: 'forbidden' })
   })
