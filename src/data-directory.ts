@@ -198,6 +198,7 @@ interface Watching {
 function watched(reader: SecretReader, { scrub, usage, clock }: Watching): SecretReader {
   return {
     find: (sandbox, token) => reader.find(sandbox, token),
+    placeable: (sandbox, kind) => reader.placeable(sandbox, kind),
     anyMountedAllows: (sandbox, host) => reader.anyMountedAllows(sandbox, host),
     open: async (secret) => {
       const value = await reader.open(secret)

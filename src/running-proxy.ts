@@ -97,6 +97,8 @@ function buildListener(
     loops: new LoopGuard(`coatcheck-${randomBytes(4).toString('hex')}`),
     onDenied: secrets.onDenied,
     inBody: secrets.inBody,
+    completeBytes: limits.bodyBytes,
+    largeBody: secrets.largeBody,
     maskers: secrets.masking === 'required' ? new MaskerCache() : null,
     upstream,
     forwarder,

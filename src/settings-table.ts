@@ -155,6 +155,12 @@ export const SETTINGS: { readonly [P in SettingPath]: SettingRow<SettingAt<P>> }
     default: 'report',
     kind: denied,
   },
+  'secrets.largeBody': {
+    comment:
+      'A body with a Content-Length that is too large to be completed first, and that a value may be put into: sent chunked (chunk), or refused with 413 at the first swap (refuse).',
+    default: 'chunk',
+    kind: choice('chunk', 'refuse'),
+  },
   'secrets.masking': {
     comment:
       'required: a released value that comes back in the response becomes the placeholder again. off: it does not.',
@@ -217,8 +223,9 @@ export const SETTINGS: { readonly [P in SettingPath]: SettingRow<SettingAt<P>> }
     kind: duration,
   },
   'limits.bodyBytes': {
-    comment: 'Size of a body that is rewritten; one that is only passed on has no limit.',
-    default: '16MiB',
+    comment:
+      'Bodies with a Content-Length up to this are completed before values are put into them, so that they keep a Content-Length.',
+    default: '256KiB',
     kind: byteSize(1024, 1024 ** 3),
   },
 }

@@ -53,6 +53,7 @@ export interface SecretSettings {
   readonly placements: readonly string[]
   readonly onDenied: DeniedAction
   readonly inBody: DeniedAction
+  readonly largeBody: 'chunk' | 'refuse'
   readonly masking: 'required' | 'off'
 }
 
@@ -82,7 +83,7 @@ export interface LimitSettings {
   readonly handshakeTimeout: number
   /** How long an open keep-alive connection or tunnel may be silent. */
   readonly idleTimeout: number
-  /** The largest body that is rewritten. */
+  /** The largest body that is completed before it is rewritten. */
   readonly bodyBytes: number
 }
 

@@ -5,6 +5,7 @@
 import type { SecureContext } from 'node:tls'
 import type { AuditEvent, StoredAuditEvent } from './audit-event.ts'
 import type { Page, PageRequest } from './page.ts'
+import type { Placement } from './placement.ts'
 import type { Audience, Principal, Role } from './principal.ts'
 import type { Sandbox, SandboxIdentity } from './sandbox.ts'
 import type { MountedSecret, SecretValue } from './secret.ts'
@@ -40,6 +41,11 @@ export interface SecretReader {
   find(sandbox: SandboxIdentity, token: string): MountedSecret | undefined | Promise<MountedSecret | undefined>
   /** The value of exactly that version. Throws `store_unavailable`. */
   open(secret: MountedSecret): SecretValue | Promise<SecretValue>
+  /** Those mounted in this sandbox that have a placement of the kind: what a body is searched for, for example. */
+  placeable(
+    sandbox: SandboxIdentity,
+    kind: Placement['kind'],
+  ): readonly MountedSecret[] | Promise<readonly MountedSecret[]>
   /** Every host that some mounted secret of this sandbox allows, for `proxy.intercept: needed`. */
   anyMountedAllows(sandbox: SandboxIdentity, host: string): boolean | Promise<boolean>
 }

@@ -67,13 +67,14 @@ export class ExchangeRecord implements ForwardObserver {
 
   /** Resolves when the release is durable; from then on, and only then, the value may leave. */
   async release(secrets: readonly AuditedSecret[]): Promise<void> {
-    this.#secrets = secrets
+    this.#secrets = [...this.#secrets, ...secrets]
     const now = this.#ports.clock()
     const event: ReleaseEvent = {
       kind: 'release',
       id: uuidv7(now),
       time: new Date(now).toISOString(),
       ...this.#common(),
+      secrets,
     }
     try {
       await this.#ports.audit.append([event])

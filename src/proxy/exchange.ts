@@ -8,6 +8,7 @@ import type { EgressPolicy } from '../core/egress.ts'
 import { CoatcheckError } from '../core/errors.ts'
 import type { MaskerCache } from '../core/masking.ts'
 import { findPlaceholders, substitute } from '../core/substitution.ts'
+import { type BodyPorts, type OutgoingBody, outgoingBody } from './body-release.ts'
 import { routeRequest } from './destination.ts'
 import { type ExchangeLogPorts, ExchangeRecord } from './exchange-log.ts'
 import { requestFields } from './headers.ts'
@@ -15,13 +16,11 @@ import type { LoopGuard } from './loop-guard.ts'
 import { askInspectable, MaskedSink } from './masked-response.ts'
 import type { ExchangeRequest, Forwarder, ResponseSink } from './message.ts'
 import { reject } from './rejection.ts'
-import { auditedSecrets, decideReleases, NOTHING_RELEASED, type ReleasePorts } from './release.ts'
-import { type InBody, RequestBody } from './request-body.ts'
+import { auditedSecrets, decideReleases, nothingReleased } from './release.ts'
 
-export interface ExchangePorts extends ExchangeLogPorts, ReleasePorts {
+export interface ExchangePorts extends ExchangeLogPorts, BodyPorts {
   readonly egress: EgressPolicy
   readonly loops: LoopGuard
-  readonly inBody: InBody
   /** Null when `secrets.masking` is off. */
   readonly maskers: MaskerCache | null
   readonly forwarder: Forwarder
@@ -31,7 +30,7 @@ export interface ExchangePorts extends ExchangeLogPorts, ReleasePorts {
 /** Runs one exchange. Never rejects: whatever goes wrong is answered on the sink and recorded. */
 export async function runExchange(ports: ExchangePorts, request: ExchangeRequest, client: ResponseSink): Promise<void> {
   const record = new ExchangeRecord(ports, request.id, request.method, request.sandbox)
-  let body: RequestBody | null = null
+  let body: OutgoingBody | null = null
   try {
     const { destination, path, hostField } = routeRequest(request)
     record.routed(destination, path)
@@ -42,25 +41,29 @@ export async function runExchange(ports: ExchangePorts, request: ExchangeRequest
     const head = { method: request.method, path, headers: ports.loops.mark(requestFields(request.headers, hostField)) }
     const found = findPlaceholders(head)
     const releases =
-      found.length === 0 ? NOTHING_RELEASED : await decideReleases(ports, request.sandbox, destination, head, found)
+      found.length === 0 ? nothingReleased() : await decideReleases(ports, request.sandbox, destination, head, found)
     record.withheld(releases.withheld)
     const released = releases.occurrences.length > 0
     if (released) await record.release(auditedSecrets(releases))
 
     const swapped = released ? substitute(head, releases.occurrences, releases.byToken) : head
-    const masker = released ? (ports.maskers?.of([...releases.byToken.values()]) ?? null) : null
-    const sink = masker === null ? client : new MaskedSink(client, masker, request.method)
     if (request.expectsContinue) client.informational(100, [])
-    body = request.body === null ? null : new RequestBody(request.body, ports.inBody)
+    const { headers } = swapped
+    body = await outgoingBody(ports, request, { destination, headers, record, budget: releases.budget })
+
+    const echoable = [...releases.byToken.values(), ...body.releases]
+    const masker = echoable.length === 0 ? null : (ports.maskers?.of(echoable) ?? null)
+    const sink = masker === null ? client : new MaskedSink(client, masker, request.method)
     const { sandbox, upgrade } = request
-    const outgoing = { workspaceId: sandbox.workspaceId, destination, ...swapped, body, upgrade, received: request }
-    if (masker !== null) outgoing.headers = askInspectable(swapped.headers)
+    const to = { workspaceId: sandbox.workspaceId, destination }
+    const outgoing = { ...swapped, ...to, upgrade, body: body.stream, received: request }
+    outgoing.headers = masker === null ? body.headers : askInspectable(body.headers)
     await (upgrade === null ? ports.forwarder : ports.upgrader).forward(outgoing, sink, record)
   } catch (error) {
     record.failed(client.gone ? 'client_aborted' : error)
     reject(client, error, request.id)
   } finally {
-    record.withheld(body?.placeholders ?? 0)
+    record.withheld(body?.withheld ?? 0)
     record.finish(client.status, body?.bytes ?? 0, client.bytes)
   }
 }

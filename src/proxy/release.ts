@@ -4,8 +4,9 @@
  */
 import type { AuditedSecret } from '../core/audit-event.ts'
 import { CoatcheckError } from '../core/errors.ts'
+import { maxOccurrencesOf, OccurrenceBudget } from '../core/occurrence-budget.ts'
 import { formatSpot } from '../core/placement.ts'
-import { decideRelease } from '../core/policy.ts'
+import { decideRelease, type ReleaseDecision } from '../core/policy.ts'
 import type { Clock, SecretReader } from '../core/ports.ts'
 import type { SandboxIdentity } from '../core/sandbox.ts'
 import type { MountedSecret } from '../core/secret.ts'
@@ -24,9 +25,15 @@ export interface Releases {
   readonly byToken: ReadonlyMap<string, Release>
   /** Placeholders left as they were. */
   readonly withheld: number
+  /** How often each secret may still be put outside of headers. */
+  readonly budget: OccurrenceBudget
 }
 
-export const NOTHING_RELEASED: Releases = { occurrences: [], byToken: new Map(), withheld: 0 }
+export function nothingReleased(): Releases {
+  return { occurrences: [], byToken: NO_RELEASES, withheld: 0, budget: new OccurrenceBudget() }
+}
+
+const NO_RELEASES: ReadonlyMap<string, Release> = new Map()
 
 export interface ReleasePorts {
   readonly secrets: SecretReader
@@ -50,11 +57,16 @@ export async function decideReleases(
     )
   }
   const allowed: { occurrence: Occurrence; secret: MountedSecret }[] = []
+  const budget = new OccurrenceBudget()
   const context = { host: destination.host, scheme: destination.scheme, now: ports.clock() }
   for (const occurrence of found) {
     const secret = await ports.secrets.find(sandbox, occurrence.token)
     const whole = secret !== undefined && matchesDress(head, occurrence, secret)
-    const decision = decideRelease(whole ? secret : undefined, occurrence.spot, context)
+    const decision = withinLimit(
+      decideRelease(whole ? secret : undefined, occurrence.spot, context),
+      occurrence,
+      budget,
+    )
     if (decision.allow) allowed.push({ occurrence, secret: decision.secret })
     else if (ports.onDenied === 'refuse') throw new CoatcheckError(decision.reason, decision.message, decision.hint)
   }
@@ -63,7 +75,24 @@ export async function decideReleases(
     if (byToken.has(occurrence.token)) continue
     byToken.set(occurrence.token, { secret, value: await ports.secrets.open(secret) })
   }
-  return { occurrences: allowed.map((each) => each.occurrence), byToken, withheld: found.length - allowed.length }
+  return {
+    occurrences: allowed.map((each) => each.occurrence),
+    byToken,
+    withheld: found.length - allowed.length,
+    budget,
+  }
+}
+
+/** Outside of headers a secret is put only so often, lest one placeholder be multiplied. */
+function withinLimit(decision: ReleaseDecision, { spot }: Occurrence, budget: OccurrenceBudget): ReleaseDecision {
+  if (!decision.allow || spot.kind === 'header' || budget.take(decision.secret)) return decision
+  const { name } = decision.secret
+  return {
+    allow: false,
+    reason: 'placement_not_allowed',
+    message: `Secret "${name}" may be put outside of headers ${maxOccurrencesOf(decision.secret)} time(s) in a request; this one has it more often.`,
+    hint: 'Send the placeholder no more often than that, or raise maxOccurrences of the secret.',
+  }
 }
 
 /** The released secrets as the audit names them, one for each place a value is put. */

@@ -1,9 +1,11 @@
 /**
- * A request's body on its way upstream: bytes pass untouched, with back-pressure, while they are counted and scanned
- * for placeholders. A placeholder in a body is withheld (left as it is) and reported, or refuses the request, as the
- * settings say; it is never swapped here.
+ * A request's body on its way upstream: bytes pass untouched, with back-pressure, while they are counted and, unless
+ * somebody else looks at them, scanned for placeholders, also encoded ones where the media type names text. A placeholder
+ * is withheld (left as it is) and reported, or refuses the request, as the settings say; it is never swapped here.
  */
 import { Readable } from 'node:stream'
+import { mediaOf } from '../core/body-media.ts'
+import { EncodedPlaceholderScanner } from '../core/encoded-scanner.ts'
 import { CoatcheckError } from '../core/errors.ts'
 import { TokenScanner } from '../core/placeholder.ts'
 
@@ -13,17 +15,27 @@ export type InBody = 'refuse' | 'withhold' | 'report'
 /** A chunk is at most what the socket reads at once, 64 KiB. */
 const BUFFERED_CHUNKS = 2
 
+export interface BodyScan {
+  readonly inBody: InBody
+  readonly contentType: string | undefined
+}
+
 export class RequestBody extends Readable {
   readonly #source: Readable
-  readonly #scanner = new TokenScanner()
-  readonly #policy: InBody
+  readonly #scanner: TokenScanner | null
+  readonly #encoded: EncodedPlaceholderScanner | null
+  readonly #refuses: boolean
   #bytes = 0
 
-  constructor(source: Readable, policy: InBody) {
+  /** @param scan null: bytes are only counted. */
+  constructor(source: Readable, scan: BodyScan | null) {
     // Object mode hides the length of what is buffered: undici would frame a chunked body that is complete by its length.
     super({ objectMode: true, highWaterMark: BUFFERED_CHUNKS })
     this.#source = source
-    this.#policy = policy
+    this.#scanner = scan === null ? null : new TokenScanner()
+    this.#encoded =
+      scan === null || mediaOf(scan.contentType).kind === 'unknown' ? null : new EncodedPlaceholderScanner()
+    this.#refuses = scan?.inBody === 'refuse'
     source.on('data', this.#onData)
     source.on('end', this.#onEnd)
     source.on('error', this.#onCut)
@@ -37,7 +49,7 @@ export class RequestBody extends Readable {
 
   /** Placeholders seen so far. */
   get placeholders(): number {
-    return this.#scanner.count
+    return (this.#scanner?.count ?? 0) + (this.#encoded?.count ?? 0)
   }
 
   override _read(): void {
@@ -55,8 +67,9 @@ export class RequestBody extends Readable {
 
   readonly #onData = (chunk: Buffer): void => {
     this.#bytes += chunk.length
-    this.#scanner.push(chunk)
-    if (this.#policy === 'refuse' && this.#scanner.count > 0) {
+    this.#scanner?.push(chunk)
+    this.#encoded?.push(chunk)
+    if (this.#refuses && this.placeholders > 0) {
       this.destroy(
         new CoatcheckError(
           'placement_not_allowed',

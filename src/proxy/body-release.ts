@@ -1,0 +1,216 @@
+/**
+ * The request's body as it goes on. Without a secret that may be put into it, it passes untouched and is only scanned;
+ * with one, placeholders are swapped while it streams, each decided on and recorded before its value is written.
+ *
+ * Framing is kept: chunked stays chunked. A body with a Content-Length is completed first when it is small, and sent with
+ * its new length; a larger one is sent chunked, or refused at the first swap, as the settings say.
+ */
+import { Readable } from 'node:stream'
+import { decideInBody } from '../core/body-decision.ts'
+import { mediaOf } from '../core/body-media.ts'
+import { BodySubstituter, type DecideInBody, substituteBody } from '../core/body-substitution.ts'
+import { CoatcheckError } from '../core/errors.ts'
+import type { OccurrenceBudget } from '../core/occurrence-budget.ts'
+import { formatSpot } from '../core/placement.ts'
+import { decideRelease } from '../core/policy.ts'
+import type { MountedSecret } from '../core/secret.ts'
+import type { Release } from '../core/substitution.ts'
+import { codingOf, decoded, encoded } from './content-coding.ts'
+import type { ExchangeRecord } from './exchange-log.ts'
+import { single, without } from './headers.ts'
+import type { Destination, ExchangeRequest } from './message.ts'
+import type { ReleasePorts } from './release.ts'
+import { type InBody, RequestBody } from './request-body.ts'
+
+export interface BodyPorts extends ReleasePorts {
+  readonly inBody: InBody
+  /** Bodies with a Content-Length up to this are completed before they are sent. */
+  readonly completeBytes: number
+  /** What becomes of a larger one whose length a swap would change. */
+  readonly largeBody: 'chunk' | 'refuse'
+}
+
+export interface BodyContext {
+  readonly destination: Destination
+  /** Fields as they will be sent. */
+  readonly headers: readonly string[]
+  readonly record: ExchangeRecord
+  readonly budget: OccurrenceBudget
+}
+
+export interface OutgoingBody {
+  readonly stream: Readable | null
+  readonly headers: readonly string[]
+  /** Values that were put into the body, or may yet be: the answer must not show them. */
+  readonly releases: readonly Release[]
+  /** Bytes received from the sandbox so far. */
+  readonly bytes: number
+  /** Placeholders seen so far that were not swapped. */
+  readonly withheld: number
+}
+
+const LENGTH = new Set(['content-length'])
+/** Digests of a body that is no longer the one that is sent. */
+const OUTDATED = new Set(['content-length', 'content-md5', 'digest', 'content-digest', 'repr-digest'])
+
+/** Throws a release's refusal when `inBody` is refuse, and `bad_request`, `body_too_large`, `value_not_placeable`. */
+export async function outgoingBody(
+  ports: BodyPorts,
+  request: ExchangeRequest,
+  context: BodyContext,
+): Promise<OutgoingBody> {
+  const { headers } = context
+  if (request.body === null) return { stream: null, headers, releases: [], bytes: 0, withheld: 0 }
+  const placeable = await placeableSecrets(ports, request, context)
+  const coding = codingOf(single(headers, 'content-encoding'))
+  if (placeable.length === 0 || coding === 'other') return untouched(request.body, headers, ports.inBody)
+  const rewriting = new Rewriting(ports, request, context, placeable)
+  const length = Number(single(headers, 'content-length') ?? Number.NaN)
+  if (length <= ports.completeBytes) return await rewriting.completed()
+  return await rewriting.streamed(Number.isNaN(length))
+}
+
+function untouched(source: Readable, headers: readonly string[], inBody: InBody): OutgoingBody {
+  const body = new RequestBody(source, { inBody, contentType: single(headers, 'content-type') })
+  return {
+    stream: body,
+    headers,
+    releases: [],
+    get bytes() {
+      return body.bytes
+    },
+    get withheld() {
+      return body.placeholders
+    },
+  }
+}
+
+/** Mounted secrets that some place in this request's body could take. */
+async function placeableSecrets(
+  ports: BodyPorts,
+  request: ExchangeRequest,
+  { destination }: BodyContext,
+): Promise<readonly MountedSecret[]> {
+  const mounted = await ports.secrets.placeable(request.sandbox, 'body')
+  const now = ports.clock()
+  return mounted.filter((secret) => {
+    const selector = secret.placements.find((placement) => placement.kind === 'body')?.selector ?? null
+    return decideRelease(secret, { kind: 'body', selector }, { ...destination, now }).allow
+  })
+}
+
+/** One body that is rewritten. */
+class Rewriting {
+  readonly #ports: BodyPorts
+  readonly #request: ExchangeRequest
+  readonly #context: BodyContext
+  readonly #placeable: readonly MountedSecret[]
+  readonly #source: RequestBody
+  readonly #substituter: BodySubstituter
+  readonly #released: Release[] = []
+  #fixedLength = false
+
+  constructor(ports: BodyPorts, request: ExchangeRequest, context: BodyContext, placeable: readonly MountedSecret[]) {
+    this.#ports = ports
+    this.#request = request
+    this.#context = context
+    this.#placeable = placeable
+    this.#source = new RequestBody(request.body as Readable, null)
+    this.#substituter = new BodySubstituter({
+      media: mediaOf(single(context.headers, 'content-type')),
+      budget: context.budget,
+      longestDress: Math.max(...placeable.map((secret) => secret.placeholder.length - secret.token.length)),
+    })
+  }
+
+  /** Reads it whole; everything is decided before a byte of the request is sent. */
+  async completed(): Promise<OutgoingBody> {
+    const whole = Buffer.concat(await Array.fromAsync(this.#rewritten()))
+    const unchanged = this.#released.length === 0
+    const { headers } = this.#context
+    const framed = unchanged ? headers : [...without(headers, OUTDATED), 'content-length', String(whole.length)]
+    return this.#outgoing(Readable.from([whole], { objectMode: true }), framed, this.#released)
+  }
+
+  /** What may be released while it streams is not known yet, so the answer is searched for all that may be. */
+  async streamed(chunked: boolean): Promise<OutgoingBody> {
+    const { headers } = this.#context
+    this.#fixedLength = !chunked && this.#ports.largeBody === 'refuse'
+    const possible: Release[] = []
+    for (const secret of this.#placeable) {
+      // Opening one that counts its uses would use it up.
+      if (secret.countUses !== true) possible.push({ secret, value: await this.#ports.secrets.open(secret) })
+    }
+    const stream = Readable.from(this.#rewritten(), { objectMode: true })
+    return this.#outgoing(stream, this.#fixedLength ? headers : without(headers, chunked ? LENGTH : OUTDATED), possible)
+  }
+
+  #outgoing(stream: Readable, headers: readonly string[], releases: readonly Release[]): OutgoingBody {
+    const source = this.#source
+    const substituter = this.#substituter
+    stream.once('close', () => source.destroy())
+    return {
+      stream,
+      headers,
+      releases,
+      get bytes() {
+        return source.bytes
+      },
+      get withheld() {
+        return substituter.withheld
+      },
+    }
+  }
+
+  async *#rewritten(): AsyncGenerator<Buffer, void, undefined> {
+    const coding = codingOf(single(this.#context.headers, 'content-encoding'))
+    const source: AsyncIterable<Buffer> = this.#source
+    if (coding === 'identity' || coding === 'other') {
+      yield* this.#swapped(source)
+      return
+    }
+    yield* encoded(this.#swapped(decoded(source, coding)), coding)
+  }
+
+  async *#swapped(plain: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, undefined> {
+    for await (const bytes of substituteBody(plain, this.#substituter, this.#decide)) {
+      this.#requireNoneWithheld()
+      yield bytes
+    }
+    this.#requireNoneWithheld()
+  }
+
+  readonly #decide: DecideInBody = async (occurrence) => {
+    const { ports, sandbox, destination, record } = { ports: this.#ports, ...this.#request, ...this.#context }
+    const secret = await ports.secrets.find(sandbox, occurrence.token)
+    const decision = decideInBody(secret, occurrence, { ...destination, now: ports.clock() })
+    if (!decision.allow) {
+      if (ports.inBody === 'refuse') throw new CoatcheckError(decision.reason, decision.message, decision.hint)
+      return null
+    }
+    if (this.#fixedLength) throw tooLarge()
+    const release = { secret: decision.secret, value: await ports.secrets.open(decision.secret) }
+    const { id, name, version } = release.secret
+    await record.release([{ id, name, version, placement: formatSpot(occurrence.spot) }])
+    this.#released.push(release)
+    return release
+  }
+
+  /** Placeholders where nothing is ever put are not asked about, but `refuse` means them too. */
+  #requireNoneWithheld(): void {
+    if (this.#ports.inBody !== 'refuse' || this.#substituter.withheld === 0) return
+    throw new CoatcheckError(
+      'placement_not_allowed',
+      'The request body holds a placeholder where no value may be put.',
+      'Remove it, or set secrets.inBody to report.',
+    )
+  }
+}
+
+function tooLarge(): CoatcheckError {
+  return new CoatcheckError(
+    'body_too_large',
+    'A value would change the length of this body, and it is too large to be completed first.',
+    'Send it chunked, raise limits.bodyBytes, or set secrets.largeBody to chunk.',
+  )
+}
