@@ -69,7 +69,8 @@ function shares(sums: ReadonlyMap<string, number>, busy: number): Share[] {
 }
 
 function placeOf(url: string): string {
-  return url.replace(`${ROOT}/`, '').replace('node_modules/', '')
+  const inPackage = /\/node_modules\/(.*)$/.exec(url)
+  return inPackage?.[1] ?? url.replace(`${ROOT}/`, '')
 }
 
 /** A package, a folder of ours with its file, or a module of Node. */

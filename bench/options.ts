@@ -36,7 +36,14 @@ export const USAGE = `npm run bench -- [options]
 Prints one JSON line on standard output and a table on standard error.`
 
 const FULL = { rounds: 3, secs: 3, bodyBytes: 1024 ** 3, idleTunnels: 500, warmUpSecs: 5, lastStartMs: 120_000 }
-const QUICK = { rounds: 1, secs: 1.5, bodyBytes: 128 * 1024 ** 2, idleTunnels: 200, warmUpSecs: 2, lastStartMs: 20_000 }
+const QUICK = {
+  rounds: 1,
+  secs: 1.2,
+  bodyBytes: 64 * 1024 ** 2,
+  idleTunnels: 100,
+  warmUpSecs: 1.5,
+  lastStartMs: 20_000,
+}
 const PROFILED = { phases: ['ka32'], subjects: ['released'], rounds: 1, secs: 8 } as const
 
 /** Null: help was asked for. Throws when an option is unknown or a value is not one of those possible. */
