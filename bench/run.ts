@@ -123,4 +123,7 @@ function say(text: string): void {
   process.stderr.write(`${text}\n`)
 }
 
-await main()
+await main().catch((error: unknown) => {
+  say(error instanceof Error ? error.message : String(error))
+  process.exitCode = 1
+})
