@@ -102,6 +102,9 @@ function obstacle(name: string, value: string, status: number): string | undefin
   switch (name) {
     case 'content-encoding':
       return onlyCodings(value, ['identity']) ? undefined : 'its body has a content coding'
+    case 'grpc-encoding':
+    case 'connect-content-encoding':
+      return onlyCodings(value, ['identity']) ? undefined : 'its messages have a coding'
     case 'transfer-encoding':
       return onlyCodings(value, ['chunked', 'identity']) ? undefined : 'its body has a transfer coding'
     case 'content-range':

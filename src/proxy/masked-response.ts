@@ -10,7 +10,15 @@ import type { ResponseSink } from './message.ts'
 /** A response with a Content-Length up to this is completed first, so that it keeps a (corrected) Content-Length. */
 const COMPLETE_FIRST_BYTES = 64 * 1024
 
-const UNMASKABLE_REQUEST = new Set(['accept-encoding', 'range', 'if-range', 'a-im'])
+const UNMASKABLE_REQUEST = new Set([
+  'accept-encoding',
+  // Codings of single messages within a body.
+  'grpc-accept-encoding',
+  'connect-accept-encoding',
+  'range',
+  'if-range',
+  'a-im',
+])
 /** Digests of the unmasked bytes say nothing true about the masked ones. */
 const DIGESTS = new Set(['content-length', 'content-md5', 'digest', 'content-digest', 'repr-digest'])
 
