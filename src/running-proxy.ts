@@ -17,6 +17,7 @@ import { LoopGuard } from './proxy/loop-guard.ts'
 import type { Forwarder } from './proxy/message.ts'
 import { RateLimit } from './proxy/rate-limit.ts'
 import { DnsResolver } from './proxy/resolver.ts'
+import { TunnelServer } from './proxy/tunnel-server.ts'
 import { WebSocketForwarder } from './proxy/upgrade.ts'
 import { Upstream } from './proxy/upstream.ts'
 import { NegotiatingForwarder } from './proxy/upstream-protocol.ts'
@@ -45,13 +46,15 @@ export async function startProxy(parts: ProxyParts): Promise<RunningProxy> {
   const { settings, own } = parts
   const upstream = await openUpstream(parts)
   const forwarder = buildForwarder(settings, upstream)
-  const listener = buildListener(parts, upstream, forwarder)
+  const ports = exchangePorts(parts, upstream, forwarder)
+  const tunnels = new TunnelServer(ports)
+  const listener = new ProxyListener({ ...ports, identity: settings.proxy.identity }, tunnels)
   const address = await listener.listen(settings.proxy.listen.host, settings.proxy.listen.port)
   own.push(address)
   return {
     address,
     async close(graceMs) {
-      await listener.close(graceMs)
+      await Promise.all([listener.close(graceMs), tunnels.close(graceMs)])
       await forwarder.close()
     },
   }
@@ -80,19 +83,15 @@ function buildForwarder(settings: Settings, upstream: Upstream): UndiciForwarder
   return settings.proxy.http2 ? new NegotiatingForwarder(upstream, limits, h1) : h1
 }
 
-function buildListener(
-  { settings, data, clock, log }: ProxyParts,
-  upstream: Upstream,
-  forwarder: Forwarder,
-): ProxyListener {
+/** What every way into the proxy shares. */
+function exchangePorts({ settings, data, clock, log }: ProxyParts, upstream: Upstream, forwarder: Forwarder) {
   const { proxy, secrets, limits } = settings
-  return new ProxyListener({
+  return {
     audit: data.audit,
     clock,
     log,
     secrets: data.mounted,
     sandboxes: data.sandboxes,
-    identity: proxy.identity,
     egress: compileEgress(settings.egress),
     loops: new LoopGuard(`coatcheck-${randomBytes(4).toString('hex')}`),
     onDenied: secrets.onDenied,
@@ -119,7 +118,7 @@ function buildListener(
       handshakeTimeoutMs: limits.handshakeTimeout,
       idleTimeoutMs: limits.idleTimeout,
     },
-  })
+  }
 }
 
 function localAddresses(): string[] {

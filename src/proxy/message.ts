@@ -3,7 +3,9 @@
  *
  * Headers are raw pairs (name, value, name, value …) in wire order and wire case, one latin1 character per byte.
  */
+import type { Socket } from 'node:net'
 import type { Duplex, Readable } from 'node:stream'
+import type { CoatcheckError } from '../core/errors.ts'
 import type { Authority, CanonicalHost } from '../core/host.ts'
 import type { SandboxIdentity } from '../core/sandbox.ts'
 
@@ -22,6 +24,20 @@ export interface Tunnel {
   readonly authority: Authority
   /** True when the sandbox's TLS is ended here. */
   readonly secure: boolean
+}
+
+/** A tunnel that an identified sandbox asks for, and how the one who took its call answers it: once, one or the other. */
+export interface TunnelCall {
+  /** UUIDv7. */
+  readonly id: string
+  readonly sandbox: SandboxIdentity
+  readonly authority: Authority
+  readonly socket: Socket
+  /** Bytes that came after what asked for the tunnel. */
+  readonly head: Buffer
+  readonly accept: () => void
+  /** Must end the socket. */
+  readonly refuse: (error: CoatcheckError) => void
 }
 
 /** The sandbox's half of a WebSocket handshake: the raw socket takes over once the upstream agreed. */

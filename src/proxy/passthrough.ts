@@ -3,10 +3,8 @@ import type { Socket } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import type { EgressPolicy } from '../core/egress.ts'
 import { asCoatcheckError, CoatcheckError } from '../core/errors.ts'
-import type { Authority } from '../core/host.ts'
-import type { SandboxIdentity } from '../core/sandbox.ts'
 import { type ExchangeLogPorts, ExchangeRecord } from './exchange-log.ts'
-import { rejectionBytes } from './rejection.ts'
+import type { TunnelCall } from './message.ts'
 import type { Upstream } from './upstream.ts'
 
 export interface PassthroughPorts extends ExchangeLogPorts {
@@ -15,18 +13,9 @@ export interface PassthroughPorts extends ExchangeLogPorts {
   readonly limits: { readonly idleTimeoutMs: number }
 }
 
-export interface BlindTunnel {
-  readonly id: string
-  readonly sandbox: SandboxIdentity
-  readonly authority: Authority
-  readonly client: Socket
-  /** Bytes that came after the CONNECT. */
-  readonly head: Buffer
-}
-
-/** Opens the tunnel, answers the CONNECT, and resolves when it is closed. Never rejects. */
-export async function passThrough(ports: PassthroughPorts, tunnel: BlindTunnel): Promise<void> {
-  const { authority, client } = tunnel
+/** Connects it, answers it, and resolves when it is closed. Never rejects. */
+export async function passThrough(ports: PassthroughPorts, tunnel: TunnelCall): Promise<void> {
+  const { authority, socket: client } = tunnel
   const record = new ExchangeRecord(ports, tunnel.id, 'CONNECT', tunnel.sandbox)
   record.routed({ scheme: 'https', ...authority }, null)
   const before = client.bytesRead
@@ -46,14 +35,14 @@ export async function passThrough(ports: PassthroughPorts, tunnel: BlindTunnel):
     upstream = opened.socket
     record.reached(opened.peer)
     record.tunnelled()
-    client.write('HTTP/1.1 200 Connection Established\r\n\r\n')
+    tunnel.accept()
     status = 200
     if (tunnel.head.length > 0) upstream.write(tunnel.head)
     client.setTimeout(ports.limits.idleTimeoutMs, () => client.destroy())
     await Promise.allSettled([pipeline(client, upstream), pipeline(upstream, client)])
   } catch (error) {
     record.failed(error)
-    client.end(rejectionBytes(asCoatcheckError(error), tunnel.id))
+    tunnel.refuse(asCoatcheckError(error))
   } finally {
     upstream?.destroy()
     record.finish(status, client.bytesRead - before + tunnel.head.length, upstream?.bytesRead ?? 0)
