@@ -75,6 +75,12 @@ export interface WriteOptions {
   readonly ifVersion?: number
 }
 
+/**
+ * `flat`: A-Z a-z 0-9 _ - beginning with a letter or _. `capitals`: the same without a-z. `variable`: the same without -.
+ * `path`: segments of A-Z a-z 0-9 _ - parted by /.
+ */
+export type NameForm = 'flat' | 'capitals' | 'variable' | 'path'
+
 export interface SecretFilter {
   /** A part of the name. */
   readonly name?: string
@@ -82,6 +88,8 @@ export interface SecretFilter {
   readonly prefix?: string
   /** A part of the name, description or external id, in any case. */
   readonly query?: string
+  /** Only names that a foreign contract can spell. */
+  readonly form?: NameForm
   /** `k` or `k=v`. */
   readonly label?: string
   /** All of them, exactly. */
@@ -157,6 +165,8 @@ export interface SecretReveals {
    * Default: the current version.
    */
   reveal(principal: Principal, ref: string, options?: { readonly version?: number }): Promise<RevealedSecret>
+  /** `list`. Whether `reveal` would give the current version's value now; nothing is recorded or counted. */
+  mayReveal(principal: Principal, ref: string): Promise<boolean>
 }
 
 /** One secret that a mount of a sandbox might mean, and why it is not the one. */

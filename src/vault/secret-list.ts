@@ -8,13 +8,21 @@ import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { CoatcheckError } from '../core/errors.ts'
 import type { PageRequest } from '../core/page.ts'
 import type { Principal } from '../core/principal.ts'
-import type { SecretFilter, SecretPage } from '../core/secret-store.ts'
+import type { NameForm, SecretFilter, SecretPage } from '../core/secret-store.ts'
 import type { SecretAccess } from './access.ts'
 import { readPage, strangeCursor, writeCursor } from './page.ts'
 import type { Schema } from './schema.ts'
 import { type ShownRow, selectShown, showSecret, visibleScopes } from './secret-rows.ts'
 
 const COLUMNS = { name: 'name', createdAt: 'created_at', updatedAt: 'updated_at' } as const
+
+/** GLOB patterns a name must match and must not match. */
+const FORMS: Readonly<Record<NameForm, readonly [string, string]>> = {
+  flat: ['[A-Za-z_]*', '*[^A-Za-z0-9_-]*'],
+  capitals: ['[A-Z_]*', '*[^A-Z0-9_-]*'],
+  variable: ['[A-Za-z_]*', '*[^A-Za-z0-9_]*'],
+  path: ['*', '*[^A-Za-z0-9/_-]*'],
+}
 
 /** Where a page begins: after this value of the sort column, and this id. */
 interface Place {
@@ -98,6 +106,10 @@ function matches(principal: Principal, scope: string, filter: SecretFilter): Raw
   if (query !== undefined) {
     const text = sql`lower(name || char(10) || coalesce(description, '') || char(10) || coalesce(external_id, ''))`
     conditions.push(sql`instr(${text}, lower(${query})) > 0`)
+  }
+  if (filter.form !== undefined) {
+    const [like, unlike] = FORMS[filter.form]
+    conditions.push(sql`secrets.name GLOB ${like} AND secrets.name NOT GLOB ${unlike}`)
   }
   if (type !== undefined) conditions.push(sql`secrets.type = ${type}`)
   if (externalId !== undefined) conditions.push(sql`secrets.external_id = ${externalId}`)

@@ -69,6 +69,19 @@ export class Reveals implements SecretReveals, MountResolver {
     return { secret: showSecret(shown.row, principal, now), version: shown.version, value }
   }
 
+  async mayReveal(principal: Principal, ref: string): Promise<boolean> {
+    const { database } = this.#options
+    const now = database.latest()
+    return await database.query(async (db) => {
+      const row = await findSecret(db, principal, ref)
+      const access = await accessOf(db, principal, now)
+      access.require('list', row.name)
+      if (row.read_policy === 'never' || !access.decide('read', row.name).allow) return false
+      if (showSecret(row, principal, now).state !== 'current') return false
+      return (await accessToValue(db, principal, row.scope_id, now)).decide('read', row.name).allow
+    })
+  }
+
   async resolve(principal: Principal, sandboxIdOrName: string): Promise<readonly ResolvedMount[]> {
     if (!roleAllows(principal.role, 'mounts.resolve')) {
       throw new CoatcheckError('forbidden', 'Only a runner resolves mounts.', 'Use a token of the role runner.')
