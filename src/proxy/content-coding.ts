@@ -7,7 +7,7 @@ import { Readable, type Transform } from 'node:stream'
 import zlib from 'node:zlib'
 import { CoatcheckError } from '../core/errors.ts'
 
-export type Coding = 'gzip' | 'deflate' | 'zstd'
+export type Coding = 'gzip' | 'deflate' | 'zstd' | 'br'
 
 const CODINGS: Readonly<Record<string, Coding>> = { gzip: 'gzip', 'x-gzip': 'gzip', deflate: 'deflate', zstd: 'zstd' }
 
@@ -20,16 +20,27 @@ const MAX_RATIO = 100
 export function codingOf(contentEncoding: string | undefined): Coding | 'identity' | 'other' {
   const name = (contentEncoding ?? '').trim().toLowerCase()
   if (name === '' || name === 'identity') return 'identity'
+  if (name === 'br' && isBrotliSafe(process.versions.node)) return 'br'
   return CODINGS[name] ?? 'other'
+}
+
+/** Node releases whose Brotli decoder has the fixes of October 2026. */
+export function isBrotliSafe(version: string): boolean {
+  const [major = 0, minor = 0, patch = 0] = version.split('.').map(Number)
+  const [fixedMinor, fixedPatch] = major === 24 ? [22, 1] : [12, 1]
+  if (major !== 24 && major !== 26) return major > 26
+  return minor > fixedMinor || (minor === fixedMinor && patch >= fixedPatch)
 }
 
 export function decoder(coding: Coding): Transform {
   if (coding === 'gzip') return zlib.createGunzip()
+  if (coding === 'br') return zlib.createBrotliDecompress()
   return coding === 'deflate' ? zlib.createInflate() : zlib.createZstdDecompress()
 }
 
 function encoder(coding: Coding): Transform {
   if (coding === 'gzip') return zlib.createGzip()
+  if (coding === 'br') return zlib.createBrotliCompress()
   return coding === 'deflate' ? zlib.createDeflate() : zlib.createZstdCompress()
 }
 

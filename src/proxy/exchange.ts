@@ -9,6 +9,7 @@ import { CoatcheckError } from '../core/errors.ts'
 import type { MaskerCache } from '../core/masking.ts'
 import { findPlaceholders, substitute } from '../core/substitution.ts'
 import { type BodyPorts, type OutgoingBody, outgoingBody } from './body-release.ts'
+import { DecodedSink } from './decoded-response.ts'
 import { routeRequest } from './destination.ts'
 import { type ExchangeLogPorts, ExchangeRecord } from './exchange-log.ts'
 import { requestFields } from './headers.ts'
@@ -53,12 +54,15 @@ export async function runExchange(ports: ExchangePorts, request: ExchangeRequest
 
     const echoable = [...releases.byToken.values(), ...body.releases]
     const masker = echoable.length === 0 ? null : (ports.maskers?.of(echoable) ?? null)
-    const sink = masker === null ? client : new MaskedSink(client, masker, request.method)
+    const sink =
+      masker === null ? client : new DecodedSink(new MaskedSink(client, masker, request.method), request.method)
     const { sandbox, upgrade } = request
     const to = { workspaceId: sandbox.workspaceId, destination }
     const outgoing = { ...swapped, ...to, upgrade, body: body.stream, received: request }
     outgoing.headers = masker === null ? body.headers : askInspectable(body.headers)
-    await (upgrade === null ? ports.forwarder : ports.upgrader).forward(outgoing, sink, record)
+    const forwarder = upgrade === null ? ports.forwarder : ports.upgrader
+    await forwarder.forward(outgoing, sink, record).catch((error: unknown) => Promise.reject(sink.explain(error)))
+    await sink.settled()
   } catch (error) {
     record.failed(client.gone ? 'client_aborted' : error)
     reject(client, error, request.id)

@@ -73,6 +73,14 @@ export class H1Sink implements ResponseSink {
     this.#response.end()
   }
 
+  settled(): null {
+    return null
+  }
+
+  explain(error: unknown): unknown {
+    return error
+  }
+
   abort(): void {
     if (this.#switched) this.#response.req.socket.destroy()
     else this.#response.destroy()

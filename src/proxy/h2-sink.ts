@@ -106,6 +106,14 @@ export class H2Sink implements ResponseSink {
     else this.#stream.end(first)
   }
 
+  settled(): null {
+    return null
+  }
+
+  explain(error: unknown): unknown {
+    return error
+  }
+
   abort(): void {
     this.#ended = true
     this.#head = null

@@ -5,6 +5,7 @@
 import { CoatcheckError } from '../core/errors.ts'
 import { type BodyMasker, inspectable, type Masker } from '../core/masking.ts'
 import { without } from './headers.ts'
+import { LayeredSink } from './layered-sink.ts'
 import type { ResponseSink } from './message.ts'
 
 /** A response with a Content-Length up to this is completed first, so that it keeps a (corrected) Content-Length. */
@@ -40,8 +41,7 @@ interface HeldHead {
   readonly headers: readonly string[]
 }
 
-export class MaskedSink implements ResponseSink {
-  readonly #sink: ResponseSink
+export class MaskedSink extends LayeredSink {
   readonly #masker: Masker
   readonly #method: string
   readonly #body: BodyMasker
@@ -51,42 +51,22 @@ export class MaskedSink implements ResponseSink {
   #changed = false
 
   constructor(sink: ResponseSink, masker: Masker, method: string) {
-    this.#sink = sink
+    super(sink)
     this.#masker = masker
     this.#method = method
     this.#body = masker.body()
   }
 
-  get headSent(): boolean {
-    return this.#sink.headSent
+  override informational(status: number, headers: readonly string[]): void {
+    this.sink.informational(status, this.#masker.maskHeaders(headers))
   }
 
-  get gone(): boolean {
-    return this.#sink.gone
-  }
-
-  onGone(callback: () => void): void {
-    this.#sink.onGone(callback)
-  }
-
-  get status(): number | null {
-    return this.#sink.status
-  }
-
-  get bytes(): number {
-    return this.#sink.bytes
-  }
-
-  informational(status: number, headers: readonly string[]): void {
-    this.#sink.informational(status, this.#masker.maskHeaders(headers))
-  }
-
-  switching(headers: readonly string[]): readonly string[] {
-    return this.#sink.switching(this.#masker.maskHeaders(headers))
+  override switching(headers: readonly string[]): readonly string[] {
+    return this.sink.switching(this.#masker.maskHeaders(headers))
   }
 
   /** Throws `unmaskable_response`. */
-  head(status: number, reason: string, headers: readonly string[]): void {
+  override head(status: number, reason: string, headers: readonly string[]): void {
     const verdict = inspectable(status, headers, this.#method)
     if (!verdict.ok) {
       throw new CoatcheckError(
@@ -98,36 +78,28 @@ export class MaskedSink implements ResponseSink {
     const masked = { status, reason: this.#masker.maskText(reason), headers: this.#masker.maskHeaders(headers) }
     const length = contentLength(headers)
     if (this.#method === 'HEAD' || status === 304 || length === 0) {
-      this.#sink.head(masked.status, masked.reason, masked.headers)
+      this.sink.head(masked.status, masked.reason, masked.headers)
     } else if (length !== null && length <= COMPLETE_FIRST_BYTES) {
       this.#held = masked
     } else {
-      this.#sink.head(masked.status, masked.reason, without(masked.headers, DIGESTS))
+      this.sink.head(masked.status, masked.reason, without(masked.headers, DIGESTS))
     }
   }
 
-  write(chunk: Buffer): boolean {
+  override write(chunk: Buffer): boolean {
     const clean = this.#body.push(chunk)
     if (clean !== chunk) this.#changed = true
     if (clean.length === 0) return true
-    if (this.#held === null) return this.#sink.write(clean)
+    if (this.#held === null) return this.sink.write(clean)
     this.#chunks.push(clean)
     return true
   }
 
-  onDrain(callback: () => void): void {
-    this.#sink.onDrain(callback)
-  }
-
-  end(trailers: readonly string[]): void {
+  override end(trailers: readonly string[]): void {
     const rest = this.#body.finish()
     if (this.#held !== null) this.#releaseHeld(this.#held, rest)
-    else if (rest.length > 0) this.#sink.write(rest)
-    this.#sink.end(this.#masker.maskHeaders(trailers))
-  }
-
-  abort(): void {
-    this.#sink.abort()
+    else if (rest.length > 0) this.sink.write(rest)
+    this.sink.end(this.#masker.maskHeaders(trailers))
   }
 
   #releaseHeld(head: HeldHead, rest: Buffer): void {
@@ -138,7 +110,7 @@ export class MaskedSink implements ResponseSink {
     const headers = this.#changed
       ? [...without(head.headers, DIGESTS), 'content-length', String(body.length)]
       : head.headers
-    this.#sink.head(head.status, head.reason, headers)
-    this.#sink.write(body)
+    this.sink.head(head.status, head.reason, headers)
+    this.sink.write(body)
   }
 }

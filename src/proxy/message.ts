@@ -100,6 +100,10 @@ export interface ResponseSink {
   write(chunk: Buffer): boolean
   onDrain(callback: () => void): void
   end(trailers: readonly string[]): void
+  /** After `end`: resolves when all of it was handed on, rejects when it could not be; null when it already was. */
+  settled(): Promise<void> | null
+  /** Why forwarding ended with this error: another one, when a layer stopped the upstream itself. */
+  explain(error: unknown): unknown
   /** Cuts the response, so that the sandbox cannot take a part for the whole. */
   abort(): void
   /** True once the sandbox went away before the response was complete; `onGone` is then called, once. */
