@@ -41,6 +41,8 @@ export interface TunnelPorts extends ExchangePorts {
   readonly limits: TunnelLimits
 }
 
+const SANDBOX_GONE = new CoatcheckError('identity_required', 'The sandbox is gone.', 'Create a sandbox.')
+
 export class TunnelServer {
   readonly #ports: TunnelPorts
   readonly #h1: http.Server
@@ -117,8 +119,11 @@ export class TunnelServer {
   }
 
   async #exchange(request: ParsedRequest, sink: ResponseSink, socket: Socket, tunnel: Tunnel): Promise<void> {
-    if (!(await this.#ports.sandboxes.isCurrent(tunnel.sandbox))) {
-      reject(sink, new CoatcheckError('identity_required', 'The sandbox is gone.', 'Create a sandbox.'), request.id)
+    try {
+      if (!(await this.#ports.sandboxes.isCurrent(tunnel.sandbox))) throw SANDBOX_GONE
+    } catch (error) {
+      this.#record(request.id, request.method, tunnel.sandbox, error, tunnel.authority)
+      reject(sink, error, request.id)
       socket.end()
       return
     }

@@ -73,7 +73,13 @@ export class TunnelSet {
 
   async #closeRevoked(): Promise<void> {
     for (const [socket, sandbox] of this.#open) {
-      if (!(await this.#sandboxes.isCurrent(sandbox))) socket.destroy()
+      // While that cannot be told, the tunnel stays: each of its requests asks again, and is refused.
+      const current = await this.#isCurrent(sandbox).catch(() => true)
+      if (!current) socket.destroy()
     }
+  }
+
+  async #isCurrent(sandbox: SandboxIdentity): Promise<boolean> {
+    return await this.#sandboxes.isCurrent(sandbox)
   }
 }
