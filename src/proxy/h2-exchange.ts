@@ -19,7 +19,7 @@ export interface H2Timeouts {
   readonly idleTimeoutMs: number
 }
 
-const { NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = http2.constants
+const { NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM, NGHTTP2_REFUSED_STREAM } = http2.constants
 /** They are written without waiting for a slow sandbox, so an upstream may not send them without end. */
 const MOST_INFORMATIONAL = 64
 /** Node's errors for a request that never left: the connection was closing. */
@@ -62,6 +62,8 @@ class H2Exchange {
   #timer: NodeJS.Timeout | null = null
   #informational = 0
   #answered = false
+  /** The upstream ended the stream, and did not just reset it. */
+  #whole = false
   /** Bytes that the answer still has to have; null when it did not say. */
   #missing: number | null = null
   #trailers: readonly string[] = []
@@ -77,6 +79,12 @@ class H2Exchange {
   run(finished: (error: Error | null) => void): void {
     this.#finished = finished
     const stream = this.#stream
+    // Node also ends what is reset with NO_ERROR in the middle; but then it closes the stream before that.
+    const push = stream.push.bind(stream)
+    stream.push = (chunk: unknown, encoding) => {
+      if (chunk === null && !stream.closed) this.#whole = true
+      return push(chunk, encoding)
+    }
     stream.on('error', this.#onError)
     stream.on('headers', (_fields, _flags, raw) => this.#guarded(() => this.#onInformational(raw)))
     stream.once('response', (_fields, flags, raw) => this.#guarded(() => this.#onResponse(flags, raw)))
@@ -148,9 +156,7 @@ class H2Exchange {
   }
 
   #onEnd(): void {
-    // A stream that is reset ends too.
-    if (this.#stream.rstCode !== NGHTTP2_NO_ERROR || !this.#answered) return
-    this.#complete()
+    if (this.#whole && this.#answered) this.#complete()
   }
 
   #complete(): void {

@@ -72,6 +72,8 @@ export class H2Server {
       maxSessionMemory: SESSION_MEGABYTES,
       strictSingleValueFields: false,
     })
+    // A sandbox that closes its half counts as gone; the stream would stay, because it allows halves.
+    stream.once('end', () => stream.destroy())
     const connection = new Connection(session, this.#limits, this.#clock, handler)
     this.#sessions.add(connection)
     session.once('close', () => this.#sessions.delete(connection))
