@@ -36,6 +36,8 @@ export class RequestBody extends Readable {
     this.#encoded =
       scan === null || mediaOf(scan.contentType).kind === 'unknown' ? null : new EncodedPlaceholderScanner()
     this.#refuses = scan?.inBody === 'refuse'
+    // Whoever sends it finds it destroyed; until then an error that nobody listens for would end the process.
+    this.on('error', () => undefined)
     source.on('data', this.#onData)
     source.on('end', this.#onEnd)
     source.on('error', this.#onCut)

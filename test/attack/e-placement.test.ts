@@ -214,12 +214,15 @@ describe('the target', () => {
       placements: ['credential-headers', 'query:key', 'path'],
     })
     try {
-      const path = `/e04/${placeholder}`
-      expect((await send(rig, { path: `${path}?a=1&key=${placeholder}` })).status).toBe(200)
-      expect(rig.upstream.last.target).toBe(`/e04/${rig.value}?a=1&key=${rig.value}`)
-      const event = await closingEvent(rig, { path })
-      expect(event.secrets.map((each) => each.placement).sort()).toEqual(['path', 'query:key'])
-      expect(JSON.stringify(event)).not.toContain('?')
+      expect((await send(rig, { path: `/e04/${placeholder}?a=1` })).status).toBe(200)
+      expect(rig.upstream.last.target).toBe(`/e04/${rig.value}?a=1`)
+      expect((await send(rig, { path: `/e04q?a=1&key=${placeholder}` })).status).toBe(200)
+      expect(rig.upstream.last.target).toBe(`/e04q?a=1&key=${rig.value}`)
+      for (const [path, placement] of [[`/e04/${placeholder}`, 'path'] as const, ['/e04q', 'query:key'] as const]) {
+        const event = await closingEvent(rig, { path })
+        expect(event.secrets.map((each) => each.placement)).toEqual([placement])
+        expect(JSON.stringify(event)).not.toContain('?')
+      }
       rig.upstream.clear()
       await expectRefused({ path: `/e04?other=${placeholder}` })
     } finally {

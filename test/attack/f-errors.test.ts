@@ -63,7 +63,7 @@ async function ask(host: string, port: number): Promise<Answer> {
     'X-Mine',
     'Field-Of-The-Request',
   ]
-  const path = `/Path-Of-The-Request/${placeholder}?key=${placeholder}&q=Query-Of-The-Request`
+  const path = `/Path-Of-The-Request/?key=${placeholder}&q=Query-Of-The-Request`
   return await answerTo(http.request({ createConnection: () => socket, path, headers, setDefaultHeaders: false }))
 }
 
