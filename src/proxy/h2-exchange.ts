@@ -102,6 +102,7 @@ class H2Exchange {
   #sendBody(): void {
     const { body } = this.#request
     if (body === null) return
+    if (body.destroyed) this.#fail(body.errored ?? new Error('the request body is gone'))
     body.on('data', (chunk: Buffer) => {
       this.#timer?.refresh()
       if (this.#stream.destroyed || this.#stream.write(chunk)) return

@@ -42,6 +42,8 @@ export class RequestBody extends Readable {
     source.on('end', this.#onEnd)
     source.on('error', this.#onCut)
     source.on('close', this.#onClose)
+    // What is gone by now says nothing any more.
+    if (source.destroyed) this.#onClose()
   }
 
   /** Bytes received from the sandbox so far. */
