@@ -5,7 +5,7 @@
 import { mkdir } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import tls from 'node:tls'
-import type { ApiDeps } from './api/dependencies.ts'
+import type { ApiDeps, Gauge } from './api/dependencies.ts'
 import { AuditLog } from './audit/audit-log.ts'
 import { AuditRecords } from './audit/records.ts'
 import { openSink } from './audit/sinks.ts'
@@ -34,6 +34,9 @@ import { UsageRecorder } from './vault/secret-usage.ts'
 import { Secrets } from './vault/secrets.ts'
 import { Tokens } from './vault/tokens.ts'
 import { WorkspacesSettings } from './vault/workspace-settings.ts'
+
+/** Of one principal. */
+const REQUESTS_PER_MINUTE = 60_000
 
 export interface OpenOptions {
   readonly settings: Settings
@@ -144,11 +147,15 @@ export class DataDirectory {
   /** What the API serves of this directory. */
   apiDeps(server: Pick<ApiDeps, 'proxyUrl' | 'ready' | 'log' | 'allowedHosts'>): ApiDeps {
     const { certificatePem, fingerprint, notAfter } = this.authority
+    const { secrets, reveals, reports, sandboxes, tokens, workspaces, vaults, principals, policies, settings } = this
+    const stores = { secrets, reveals, reports, sandboxes, tokens, workspaces, vaults, principals, policies, settings }
     return {
-      secrets: this.secrets,
-      sandboxes: this.sandboxes,
-      tokens: this.tokens,
+      ...stores,
       audit: this.records,
+      trail: this.records,
+      gauges: () => this.#gauges(),
+      oidc: null,
+      requestsPerMinute: REQUESTS_PER_MINUTE,
       authority: {
         certificatePem,
         fingerprint,
@@ -158,6 +165,16 @@ export class DataDirectory {
       trust: this.trust,
       ...server,
     }
+  }
+
+  #gauges(): readonly Gauge[] {
+    const { commits, events } = this.audit.written
+    return [
+      { name: 'coatcheck_audit_healthy', help: 'Whether events can be written.', value: this.audit.healthy ? 1 : 0 },
+      { name: 'coatcheck_audit_commits_total', help: 'Transactions of events written.', value: commits },
+      { name: 'coatcheck_audit_events_total', help: 'Events written.', value: events },
+      { name: 'coatcheck_memory_bytes', help: 'Resident memory of the process.', value: process.memoryUsage.rss() },
+    ]
   }
 
   /** Writes all of it into one encrypted file, which must not be there yet; `restoreBackup` is the way back. Recorded first. */

@@ -9,7 +9,7 @@ import type { Log } from '../core/ports.ts'
 import type { ErrorDocument } from './contract.ts'
 
 /** A code that only this API speaks, next to those of the domain. */
-type ApiCode = ErrorCode | 'unsupported_media_type'
+type ApiCode = ErrorCode | 'unsupported_media_type' | 'precondition_failed'
 
 interface Failure {
   readonly status: number
@@ -18,7 +18,7 @@ interface Failure {
   readonly hint: string
 }
 
-/** A code that is not here is our own failure: 500. */
+/** Every status that an error of this API has. A code that is not here is our own failure: 500. */
 const STATUS: Partial<Record<ApiCode, number>> = {
   bad_request: 400,
   invalid_input: 400,
@@ -33,6 +33,7 @@ const STATUS: Partial<Record<ApiCode, number>> = {
   expired: 410,
   exhausted: 410,
   disabled: 410,
+  precondition_failed: 412,
   body_too_large: 413,
   unsupported_media_type: 415,
   rate_limited: 429,
@@ -74,6 +75,18 @@ export function notFoundHandler(request: FastifyRequest, reply: FastifyReply): F
     'See the API reference for the routes.',
   )
   return reply.code(failure.status).type('application/json; charset=utf-8').send(documentOf(failure, request.id))
+}
+
+/** The table of statuses in words: `400 bad_request, invalid_input; 401 …`. */
+export function documentedFailures(): string {
+  const byStatus = Map.groupBy(Object.entries(STATUS), ([, status]) => status)
+  return [...byStatus].map(([status, codes]) => `${status} ${codes.map(([code]) => code).join(', ')}`).join('; ')
+}
+
+/** For what only this API refuses, and no error of the core names. */
+export function refuse(reply: FastifyReply, code: ApiCode, message: string, hint: string): FastifyReply {
+  const failure = failed(code, message, hint)
+  return reply.code(failure.status).type('application/json; charset=utf-8').send(documentOf(failure, reply.request.id))
 }
 
 /** Bytes that are not HTTP never become a request: answer on the socket and close it. */

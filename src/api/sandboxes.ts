@@ -1,60 +1,91 @@
-/** Sandboxes: a token is in the answer that makes it and in no other. */
+/** Sandboxes: a token is in the answer that makes it and in no other, and values are in none. */
 // oxlint-disable oxc/no-async-endpoint-handlers -- a rule about Express: Fastify awaits its handlers
 import { clientEnvironment, LOOPBACK_NO_PROXY, proxyUrlFor } from '../core/client-environment.ts'
 import type { Sandbox } from '../core/sandbox.ts'
 import { principalOf } from './authenticate.ts'
+import { IdOrName, PageQuery } from './contract/fields.ts'
 import {
-  IdOrName,
   MountsReplace,
-  PageQuery,
   SandboxCreate,
   SandboxCredentials,
   SandboxDocument,
   SandboxEnvironment,
   SandboxPage,
-} from './contract.ts'
+} from './contract/sandboxes.ts'
 import type { Api, ApiDeps } from './dependencies.ts'
 import { pageOf } from './paging.ts'
 
 type SandboxDeps = Pick<ApiDeps, 'sandboxes' | 'proxyUrl' | 'trust'>
 
+const view = { permission: 'sandboxes.view' } as const
+const manage = { permission: 'sandboxes.manage' } as const
+
 export function sandboxRoutes(api: Api, deps: SandboxDeps): void {
+  credentialRoutes(api, deps)
+  readRoutes(api, deps)
   const { sandboxes } = deps
 
-  const created = { body: SandboxCreate, response: { 201: SandboxCredentials } }
-  api.post('/v1/sandboxes', { schema: created }, async (request, reply) => {
+  const mounts = {
+    summary: 'Replace all mounts of a sandbox',
+    params: IdOrName,
+    body: MountsReplace,
+    response: { 200: SandboxDocument },
+  }
+  api.put('/v1/sandboxes/:idOrName/mounts', { schema: mounts, config: manage }, (request) =>
+    sandboxes.setMounts(principalOf(request), request.params.idOrName, request.body.mounts),
+  )
+
+  const remove = {
+    summary: 'Delete a sandbox; its token stops at once',
+    params: IdOrName,
+  }
+  api.delete('/v1/sandboxes/:idOrName', { schema: remove, config: manage }, async (request, reply) => {
+    await sandboxes.delete(principalOf(request), request.params.idOrName)
+    return reply.code(204).send()
+  })
+}
+
+function credentialRoutes(api: Api, deps: SandboxDeps): void {
+  const { sandboxes } = deps
+  const create = { summary: 'Create a sandbox', body: SandboxCreate, response: { 201: SandboxCredentials } }
+  const once = { ...manage, idempotent: 'refuse' } as const
+  api.post('/v1/sandboxes', { schema: create, config: once }, async (request, reply) => {
     const { name, mounts = {} } = request.body
     const { sandbox, token } = await sandboxes.create(principalOf(request), { name, mounts })
     return reply.code(201).send({ ...sandbox, token, ...environmentOf(deps, sandbox, token) })
   })
 
-  const list = { querystring: PageQuery, response: { 200: SandboxPage } }
-  api.get('/v1/sandboxes', { schema: list }, (request) => sandboxes.list(principalOf(request), pageOf(request.query)))
-
-  const one = { params: IdOrName, response: { 200: SandboxDocument } }
-  api.get('/v1/sandboxes/:idOrName', { schema: one }, (request) =>
-    sandboxes.get(principalOf(request), request.params.idOrName),
-  )
-
-  const environment = { params: IdOrName, response: { 200: SandboxEnvironment } }
-  api.get('/v1/sandboxes/:idOrName/env', { schema: environment }, async (request) => {
-    const sandbox = await sandboxes.get(principalOf(request), request.params.idOrName)
-    return { id: sandbox.id, name: sandbox.name, ...environmentOf(deps, sandbox) }
-  })
-
-  api.put('/v1/sandboxes/:idOrName/mounts', { schema: { ...one, body: MountsReplace } }, (request) =>
-    sandboxes.setMounts(principalOf(request), request.params.idOrName, request.body.mounts),
-  )
-
-  const rotated = { params: IdOrName, response: { 200: SandboxCredentials } }
-  api.post('/v1/sandboxes/:idOrName/token', { schema: rotated }, async (request) => {
+  const rotate = {
+    summary: 'Give a sandbox a new token; the old one stops at once',
+    params: IdOrName,
+    response: { 200: SandboxCredentials },
+  }
+  api.post('/v1/sandboxes/:idOrName/token', { schema: rotate, config: manage }, async (request) => {
     const { sandbox, token } = await sandboxes.rotateToken(principalOf(request), request.params.idOrName)
     return { ...sandbox, token, ...environmentOf(deps, sandbox, token) }
   })
+}
 
-  api.delete('/v1/sandboxes/:idOrName', { schema: { params: IdOrName } }, async (request, reply) => {
-    await sandboxes.delete(principalOf(request), request.params.idOrName)
-    return reply.code(204).send()
+function readRoutes(api: Api, deps: SandboxDeps): void {
+  const { sandboxes } = deps
+  const list = { summary: 'List sandboxes by name', querystring: PageQuery, response: { 200: SandboxPage } }
+  api.get('/v1/sandboxes', { schema: list, config: view }, (request) =>
+    sandboxes.list(principalOf(request), pageOf(request.query)),
+  )
+
+  const get = { summary: 'Get a sandbox', params: IdOrName, response: { 200: SandboxDocument } }
+  api.get('/v1/sandboxes/:idOrName', { schema: get, config: view }, (request) =>
+    sandboxes.get(principalOf(request), request.params.idOrName),
+  )
+
+  const environment = {
+    summary: "Get a sandbox's environment, all of it but the token",
+    params: IdOrName,
+    response: { 200: SandboxEnvironment },
+  }
+  api.get('/v1/sandboxes/:idOrName/env', { schema: environment, config: view }, async (request) => {
+    const sandbox = await sandboxes.get(principalOf(request), request.params.idOrName)
+    return { id: sandbox.id, name: sandbox.name, ...environmentOf(deps, sandbox) }
   })
 }
 

@@ -6,12 +6,23 @@ import { randomUUID } from 'node:crypto'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify from 'fastify'
 import { auditRoutes } from './audit.ts'
+import { auditStreamRoutes } from './audit-stream.ts'
 import { authenticate } from './authenticate.ts'
 import { authorityRoutes } from './authority.ts'
+import { contractConstraint } from './contract-of.ts'
 import type { Api, ApiDeps } from './dependencies.ts'
 import { healthRoutes } from './health.ts'
+import { acceptIdempotencyKeys } from './idempotency.ts'
+import { metricRoutes } from './metrics.ts'
+import { describeRoutes, documentRoutes } from './openapi.ts'
+import { policyRoutes } from './policies.ts'
+import { principalRoutes } from './principals.ts'
 import { clientErrorHandler, errorHandler, nameRequest, notFoundHandler, routeOf } from './respond.ts'
 import { sandboxRoutes } from './sandboxes.ts'
+import { scopeRoutes } from './scopes.ts'
+import { secretReportRoutes } from './secret-reports.ts'
+import { secretTransferRoutes } from './secret-transfer.ts'
+import { secretVersionRoutes } from './secret-versions.ts'
 import { secretRoutes } from './secrets.ts'
 import { parseStrictJson } from './strict-json.ts'
 import { tokenRoutes } from './tokens.ts'
@@ -41,6 +52,7 @@ export function buildApi(deps: ApiDeps): Api {
     clientErrorHandler,
   }).withTypeProvider<TypeBoxTypeProvider>()
 
+  api.addConstraintStrategy(contractConstraint)
   acceptJsonOnly(api)
   api.setValidatorCompiler(validatorCompiler)
   api.setErrorHandler(answerError)
@@ -48,7 +60,9 @@ export function buildApi(deps: ApiDeps): Api {
   api.addHook('onRequest', nameRequest)
   logAnswers(api, deps)
   void api.register(async (scope: Api) => {
+    await describeRoutes(scope)
     await authenticate(scope, deps)
+    acceptIdempotencyKeys(scope)
     registerRoutes(scope, deps)
   })
   return api
@@ -56,10 +70,19 @@ export function buildApi(deps: ApiDeps): Api {
 
 function registerRoutes(api: Api, deps: ApiDeps): void {
   healthRoutes(api, deps)
+  metricRoutes(api, deps)
+  documentRoutes(api)
   secretRoutes(api, deps)
+  secretVersionRoutes(api, deps)
+  secretReportRoutes(api, deps)
+  secretTransferRoutes(api, deps)
   sandboxRoutes(api, deps)
+  scopeRoutes(api, deps)
+  policyRoutes(api, deps)
+  principalRoutes(api, deps)
   tokenRoutes(api, deps)
   auditRoutes(api, deps)
+  auditStreamRoutes(api, deps)
   authorityRoutes(api, deps)
 }
 

@@ -1,20 +1,24 @@
-/** API tokens: shown once, when made; afterwards only their name and dates. */
+/** API tokens: shown once, when made; afterwards what they are for and their dates. */
 import { principalOf } from './authenticate.ts'
-import { IdOrName, PageQuery, TokenCreate, TokenCreated, TokenPage } from './contract.ts'
+import { IdOrName, PageQuery } from './contract/fields.ts'
+import { TokenCreate, TokenCreated, TokenPage } from './contract/tokens.ts'
 import type { Api, ApiDeps } from './dependencies.ts'
 import { pageOf } from './paging.ts'
 
 export function tokenRoutes(api: Api, { tokens }: Pick<ApiDeps, 'tokens'>): void {
-  api.post('/v1/tokens', { schema: { body: TokenCreate, response: { 201: TokenCreated } } }, async (request, reply) => {
+  const config = { permission: 'tokens.manage' } as const
+
+  const create = { summary: 'Create a token', body: TokenCreate, response: { 201: TokenCreated } }
+  api.post('/v1/tokens', { schema: create, config: { ...config, idempotent: 'refuse' } }, async (request, reply) => {
     const { token, secret } = await tokens.create(principalOf(request), request.body)
     return reply.code(201).send({ ...token, token: secret })
   })
 
-  api.get('/v1/tokens', { schema: { querystring: PageQuery, response: { 200: TokenPage } } }, (request) =>
-    tokens.list(principalOf(request), pageOf(request.query)),
-  )
+  const list = { summary: 'List tokens by name', querystring: PageQuery, response: { 200: TokenPage } }
+  api.get('/v1/tokens', { schema: list, config }, (request) => tokens.list(principalOf(request), pageOf(request.query)))
 
-  api.delete('/v1/tokens/:idOrName', { schema: { params: IdOrName } }, async (request, reply) => {
+  const revoke = { summary: 'Revoke a token', params: IdOrName }
+  api.delete('/v1/tokens/:idOrName', { schema: revoke, config }, async (request, reply) => {
     await tokens.revoke(principalOf(request), request.params.idOrName)
     return reply.code(204).send()
   })

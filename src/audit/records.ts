@@ -11,10 +11,13 @@ import { promisify } from 'node:util'
 import type { StoredAuditEvent } from '../core/audit-event.ts'
 import { CoatcheckError } from '../core/errors.ts'
 import type { AuditFilter, AuditReader, Page, PageRequest, Principal, VerifyReport } from '../core/ports.ts'
+import type { Checkpoint } from './checkpoint.ts'
 import { verifyAudit } from './verify.ts'
 
 /** Rows looked at between two pauses. */
 const SPAN = 1000
+/** Events of one look ahead. */
+const FOLLOWED = 200
 const pause = promisify(setImmediate)
 
 export class AuditRecords implements AuditReader {
@@ -43,13 +46,56 @@ export class AuditRecords implements AuditReader {
     const shown = found.slice(0, request.limit)
     const last = shown.at(-1)
     return {
-      items: shown.map(({ body, hash }) => ({ ...(JSON.parse(body) as StoredAuditEvent), hash })),
+      items: shown.map(eventIn),
       nextCursor: found.length > shown.length && last !== undefined ? cursorOf(last.rowid) : null,
     }
   }
 
   verify(): Promise<VerifyReport> {
     return verifyAudit(this.#place)
+  }
+
+  /** The place of the newest event: what comes later is after it. */
+  latest(): string {
+    return cursorOf(this.#start(null) - 1)
+  }
+
+  /** The oldest events after that place that match, at most 200, each with its own place, and the place to go on from. */
+  async after(principal: Principal, place: string, filter: AuditFilter) {
+    const { where, parameters } = conditionOf(principal, filter)
+    const select = this.#db.prepare(
+      `SELECT rowid, body, hash FROM audit_events
+       WHERE rowid > :above AND rowid <= :to AND ${where} ORDER BY rowid LIMIT :limit`,
+    )
+    const newest = this.#start(null) - 1
+    let above = rowidOf(place)
+    const found: Found[] = []
+    while (above < newest && found.length < FOLLOWED) {
+      const to = Math.min(above + SPAN, newest)
+      const rows = select.all({ ...parameters, above, to, limit: FOLLOWED - found.length }).map(foundIn)
+      found.push(...rows)
+      above = found.length === FOLLOWED ? (rows.at(-1)?.rowid ?? to) : to
+      await pause()
+    }
+    const events = found.map((each) => ({ place: cursorOf(each.rowid), event: eventIn(each) }))
+    return { events, place: cursorOf(Math.max(above, 0)) }
+  }
+
+  /** Signed statements about the chains, newest first. */
+  checkpoints({ limit, cursor }: PageRequest): Page<Checkpoint> {
+    const below = cursor === null ? Number.MAX_SAFE_INTEGER : rowidOf(cursor)
+    const rows = this.#db
+      .prepare(
+        `SELECT rowid, writer, seq, time, hash, key_id AS keyId, signature FROM audit_checkpoints
+         WHERE rowid < :below ORDER BY rowid DESC LIMIT :limit`,
+      )
+      .all({ below, limit: limit + 1 }) as unknown as readonly (Checkpoint & { readonly rowid: number })[]
+    const shown = rows.slice(0, limit)
+    const last = shown.at(-1)
+    return {
+      items: shown.map(checkpointIn),
+      nextCursor: rows.length > limit && last !== undefined ? cursorOf(last.rowid) : null,
+    }
   }
 
   close(): void {
@@ -78,12 +124,22 @@ async function collect(
   const found: Found[] = []
   for (let below = start; below > 1 && found.length < limit; below -= SPAN) {
     const rows = select.all({ ...parameters, below, from: below - SPAN, limit: limit - found.length })
-    for (const row of rows) {
-      found.push({ rowid: Number(row['rowid']), body: String(row['body']), hash: String(row['hash']) })
-    }
+    found.push(...rows.map(foundIn))
     await pause()
   }
   return found
+}
+
+function foundIn(row: Readonly<Record<string, unknown>>): Found {
+  return { rowid: Number(row['rowid']), body: String(row['body']), hash: String(row['hash']) }
+}
+
+function checkpointIn({ writer, seq, time, hash, keyId, signature }: Checkpoint): Checkpoint {
+  return { writer, seq, time, hash, keyId, signature }
+}
+
+function eventIn({ body, hash }: Found): StoredAuditEvent {
+  return { ...(JSON.parse(body) as StoredAuditEvent), hash }
 }
 
 /** Conditions on an event; sandboxes and secrets by id or by name. */

@@ -1,5 +1,5 @@
 /** One audit event as a row that a person reads. */
-import type { AuditEventDocument } from '../api/contract.ts'
+import type { AuditEventDocument } from '../api/contract/audit.ts'
 
 export const AUDIT_HEADINGS = ['TIME', 'WHO', 'EVENT', 'WHAT', 'STATUS', 'SECRETS'] as const
 

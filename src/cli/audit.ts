@@ -1,7 +1,7 @@
 /** `coatcheck audit`: reads the log and checks its chain; nothing here can change it. */
 import { promises as timers } from 'node:timers'
 import type { Command } from 'commander'
-import type { AuditEventDocument, VerifyDocument } from '../api/contract.ts'
+import type { AuditEventDocument, VerifyDocument } from '../api/contract/audit.ts'
 import { AUDIT_HEADINGS, auditRow } from './audit-row.ts'
 import { type CommonOptions, type Context, inSession, withCommonOptions } from './command.ts'
 import { EXIT, usage } from './failure.ts'

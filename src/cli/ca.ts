@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { promises as fs } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
-import type { AuthorityDocument } from '../api/contract.ts'
+import type { AuthorityDocument } from '../api/contract/server.ts'
 import { type CommonOptions, type Context, inSession, withCommonOptions } from './command.ts'
 import { printFields, printJson, printLine, write } from './output.ts'
 

@@ -1,6 +1,6 @@
 /** `coatcheck sandbox`: identities for workloads, and the environment that each workload gets. */
 import { type Command, Option } from 'commander'
-import type { SandboxCredentials, SandboxDocument, SandboxEnvironment } from '../api/contract.ts'
+import type { SandboxCredentials, SandboxDocument, SandboxEnvironment } from '../api/contract/sandboxes.ts'
 import { type CommonOptions, type Context, collect, inSession, pairs, segment, withCommonOptions } from './command.ts'
 import { commentFor, ENVIRONMENT_FORMATS, type EnvironmentFormat, formatEnvironment } from './environment-format.ts'
 import { note, printFields, printJson, printLine, printTable, write } from './output.ts'

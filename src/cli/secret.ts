@@ -1,6 +1,6 @@
 /** `coatcheck secret`: values go in and are never shown, asked for or echoed. */
 import type { Command } from 'commander'
-import type { SecretCreate, SecretDocument, SecretUpdate, VersionDocument } from '../api/contract.ts'
+import type { SecretCreate, SecretDocument, SecretUpdate, VersionDocument } from '../api/contract/secrets.ts'
 import {
   type CommonOptions,
   type Context,

@@ -1,6 +1,6 @@
 /** `coatcheck token`: API tokens for people and programs. A token is printed once, alone on standard output. */
 import type { Command } from 'commander'
-import type { TokenCreated, TokenDocument } from '../api/contract.ts'
+import type { TokenCreated, TokenDocument } from '../api/contract/tokens.ts'
 import { type CommonOptions, type Context, inSession, segment, withCommonOptions } from './command.ts'
 import { note, printJson, printLine, printTable } from './output.ts'
 import { parseExpiry } from './when.ts'

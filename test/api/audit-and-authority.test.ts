@@ -1,8 +1,9 @@
 /** Contract: events come out whole and as they were, page by page; the authority shows its public side alone. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { AuditEventDocument } from '../../src/api/contract.ts'
+import type { AuditEventDocument } from '../../src/api/contract/audit.ts'
 import type { StoredAuditEvent } from '../../src/core/audit-event.ts'
 import { ApiUnderTest } from './support/api-under-test.ts'
+import { ScriptedAudit } from './support/scripted-audit.ts'
 
 const chain = { writer: 'w1', hash: 'ab'.repeat(32), time: '2030-01-01T00:00:00.000Z', workspace: 'ws-1' }
 const request = {
@@ -52,10 +53,12 @@ type Undeclared = Exclude<FieldOf<StoredAuditEvent>, keyof AuditEventDocument>
 const EVERY_FIELD_IS_DECLARED: [Undeclared] extends [never] ? true : never = true
 
 let api: ApiUnderTest
+let audit: ScriptedAudit
 
 beforeEach(async () => {
-  api = await ApiUnderTest.start()
-  api.deps.audit.events = [...EVENTS]
+  audit = new ScriptedAudit()
+  audit.events = [...EVENTS]
+  api = await ApiUnderTest.start({ audit })
 })
 afterEach(() => api.stop())
 
@@ -76,21 +79,22 @@ describe('audit events', () => {
 
   it('are verified with a report, also when the chain is broken', async () => {
     expect((await api.call('GET', '/v1/audit/verify')).json).toMatchObject({ ok: true, events: 3, firstBad: null })
-    api.deps.audit.firstBad = { writer: 'w1', seq: 2, reason: 'hash_mismatch' }
+    audit.firstBad = { writer: 'w1', seq: 2, reason: 'hash_mismatch' }
     const broken = await api.call('GET', '/v1/audit/verify')
-    expect([broken.status, broken.json.ok, broken.json.firstBad]).toEqual([200, false, api.deps.audit.firstBad])
+    expect([broken.status, broken.json.ok, broken.json.firstBad]).toEqual([200, false, audit.firstBad])
   })
 })
 
 describe('the authority', () => {
   it('shows certificate, fingerprint and end, as JSON and as PEM', async () => {
     const { certificatePem } = api.deps.authority
-    const expected = { certificate: certificatePem, fingerprint: 'AA:BB', notAfter: '2040-01-01T00:00:00.000Z' }
+    const { fingerprint, notAfter } = api.deps.authority
+    const expected = { certificate: certificatePem, fingerprint, notAfter: notAfter.toISOString() }
     expect((await api.call('GET', '/v1/authority')).json).toEqual(expected)
     expect((await api.call('GET', '/v1/authority/certificate')).text).toBe(certificatePem)
     const bundle = await api.call('GET', '/v1/authority/bundle')
     expect([bundle.text, bundle.headers['content-type']]).toEqual([
-      certificatePem.repeat(2),
+      api.deps.authority.bundlePem(),
       'application/pem-certificate-chain',
     ])
   })

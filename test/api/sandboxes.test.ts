@@ -76,8 +76,8 @@ describe('sandboxes', () => {
     expect((await api.call('PUT', '/v1/sandboxes/agent/mounts', { mounts: {} })).json.mounts).toEqual({})
   })
 
-  it('answer 404 for a mount of a secret that does not exist, and for a sandbox that does not', async () => {
-    expect((await create({ mounts: { KEY: 'nope' } })).status).toBe(404)
+  it('answer 400 for a mount of a secret that does not exist, and 404 for a sandbox that does not', async () => {
+    expect((await create({ mounts: { KEY: 'nope' } })).status).toBe(400)
     expect((await api.call('GET', '/v1/sandboxes/nope')).status).toBe(404)
   })
 

@@ -6,7 +6,8 @@ import type { AuditFilter, Principal } from '../../src/core/ports.ts'
 import { change, exchange, release } from './events.ts'
 import { edit, newPlace, openLog, type Place } from './setting.ts'
 
-const principal: Principal = { kind: 'user', id: 'u1', name: 'ann', workspaceId: 'w1' }
+const scope = { workspaceId: 'w1', scopeId: 'w1', homeId: 'w1', accountId: 'a1', sandboxId: null }
+const principal: Principal = { kind: 'user', id: 'u1', name: 'ann', role: 'admin', ...scope }
 
 async function recorded(events: readonly AuditEvent[]): Promise<{ place: Place; records: AuditRecords }> {
   const place = newPlace()

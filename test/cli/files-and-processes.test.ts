@@ -31,7 +31,7 @@ describe('ca export', () => {
     for (const file of files) expect(statSync(join(target, file)).mode & 0o777).toBe(0o644)
     writeFileSync(join(target, 'coatcheck-ca.pem'), 'old')
     await cli.cli(['ca', 'export', target, '--json'])
-    expect(readFileSync(join(target, 'coatcheck-ca.pem'), 'utf8')).toBe(cli.deps.authority.certificatePem)
+    expect(readFileSync(join(target, 'coatcheck-ca.pem'), 'utf8')).toBe(cli.authority.certificatePem)
     expect(readdirSync(target)).toEqual(files)
   })
 
@@ -53,13 +53,13 @@ function change(seq: number): StoredAuditEvent {
 describe('audit tail', () => {
   it('prints the last events, then each new one once, oldest first, until it is ended', async () => {
     const cli = CliUnderTest.local()
-    cli.deps.audit.events = [3, 2, 1].map(change)
+    cli.audit.events = [3, 2, 1].map(change)
     const ended = new AbortController()
-    const list = cli.deps.audit.list.bind(cli.deps.audit)
+    const list = cli.audit.list.bind(cli.audit)
     let looks = 0
-    cli.deps.audit.list = (...given) => {
+    cli.audit.list = (...given) => {
       looks += 1
-      if (looks === 2) cli.deps.audit.events = [5, 4, 3, 2, 1].map(change)
+      if (looks === 2) cli.audit.events = [5, 4, 3, 2, 1].map(change)
       if (looks === 3) ended.abort()
       return list(...given)
     }
@@ -73,7 +73,7 @@ describe('audit export and verify', () => {
   it('prints every event of every page as a line of JSON', async () => {
     const cli = CliUnderTest.local()
     const seqs = Array.from({ length: 450 }, (_, index) => 450 - index)
-    cli.deps.audit.events = seqs.map(change)
+    cli.audit.events = seqs.map(change)
     const { stdout } = await cli.cli(['audit', 'export'])
     const lines = stdout.trimEnd().split('\n')
     expect(lines.map((line) => (JSON.parse(line) as StoredAuditEvent).seq)).toEqual(seqs)
@@ -81,7 +81,7 @@ describe('audit export and verify', () => {
 
   it('exits 1 and names the first bad event when the chain is broken', async () => {
     const cli = CliUnderTest.local()
-    cli.deps.audit.firstBad = { writer: 'w1', seq: 2, reason: 'hash_mismatch' }
+    cli.audit.firstBad = { writer: 'w1', seq: 2, reason: 'hash_mismatch' }
     const text = await cli.cli(['audit', 'verify'])
     expect([text.code, text.stdout]).toEqual([1, ''])
     expect(text.stderr).toContain(

@@ -78,13 +78,11 @@ describe('hostile text in the data', () => {
   ]) {
     it(`is harmless in coatcheck ${argv.join(' ')}`, async () => {
       const cli = CliUnderTest.local()
-      cli.deps.audit.events = hostileEvents()
-      await cli.cli(['secret', 'create', 'a', '--value-stdin', '--description', HOSTILE, '--label', `k=${HOSTILE}`], {
-        stdin: 'a value that is long enough',
-      })
+      cli.audit.events = hostileEvents()
+      await cli.cli(['secret', 'create', 'a', '--value-stdin'], { stdin: 'a value that is long enough' })
       await cli.cli(['sandbox', 'create', 's', '--mount', 'A=a'])
-      for (const [id, row] of cli.deps.secrets.rows) cli.deps.secrets.rows.set(id, { ...row, placeholder: HOSTILE })
-      for (const [id, row] of cli.deps.sandboxes.rows) cli.deps.sandboxes.rows.set(id, { ...row, env: { A: HOSTILE } })
+      cli.altered.secret = { placeholder: HOSTILE, description: HOSTILE, labels: { k: HOSTILE } }
+      cli.altered.sandbox = { env: { A: HOSTILE } }
       const { code, stdout, stderr } = await cli.cli(argv, { isTty: true, env: { NO_COLOR: '1' } })
       expect(code).toBe(0)
       expect(stdout + stderr).not.toMatch(RAW)
@@ -101,7 +99,7 @@ describe('hostile text in the data', () => {
 describe('audit rows', () => {
   it('show who did what where with which secret', async () => {
     const cli = CliUnderTest.local()
-    cli.deps.audit.events = hostileEvents().map(
+    cli.audit.events = hostileEvents().map(
       (event) =>
         JSON.parse(JSON.stringify(event).replaceAll(JSON.stringify(HOSTILE).slice(1, -1), 'x')) as StoredAuditEvent,
     )

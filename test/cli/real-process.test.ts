@@ -7,7 +7,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import type { SandboxCredentials, SecretDocument } from '../../src/api/contract.ts'
+import type { SandboxCredentials } from '../../src/api/contract/sandboxes.ts'
+import type { SecretDocument } from '../../src/api/contract/secrets.ts'
 import { CANARY } from '../api/support/api-under-test.ts'
 import type { Outcome } from './support/cli-under-test.ts'
 

@@ -21,7 +21,7 @@ async function play(cli: CliUnderTest, step: Step): Promise<void> {
   expect(outcome.stderr, where).toMatch(patternOf(step.stderr))
   expect(outcome.code, where).toBe(step.code)
   for (const text of [...step.absent, CANARY]) expect(outcome.stdout + outcome.stderr, where).not.toContain(text)
-  expect(cli.deps.log.lines.filter((line) => line.includes(CANARY))).toEqual([])
+  expect((await cli.logged()).filter((line) => line.includes(CANARY))).toEqual([])
   expect(cli.open, `${where} left a transport open`).toBe(0)
 }
 

@@ -2,7 +2,11 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import * as contract from '../../src/api/contract.ts'
+import * as audit from '../../src/api/contract/audit.ts'
+import * as sandboxes from '../../src/api/contract/sandboxes.ts'
+import * as secrets from '../../src/api/contract/secrets.ts'
+import * as server from '../../src/api/contract/server.ts'
+import * as tokens from '../../src/api/contract/tokens.ts'
 import type { ErrorCode } from '../../src/core/errors.ts'
 import { statusOf } from '../../src/proxy/rejection.ts'
 
@@ -38,8 +42,11 @@ it('has every route of the native API and no other', async () => {
 })
 
 describe('the fields', () => {
-  const { SecretCreate, SecretUpdate, SecretDocument, VersionDocument, SandboxCredentials, TokenCreated } = contract
-  const { AuditEventDocument, AuditQuery, SecretQuery, VerifyDocument, AuthorityDocument } = contract
+  const { SecretCreate, SecretUpdate, SecretDocument, VersionDocument, SecretQuery } = secrets
+  const { SandboxCredentials } = sandboxes
+  const { TokenCreated } = tokens
+  const { AuthorityDocument } = server
+  const { AuditEventDocument, AuditQuery, VerifyDocument } = audit
   it.each(
     Object.entries({
       SecretCreate,

@@ -9,7 +9,7 @@ import type { RequestListener } from 'node:http'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { describe } from 'vitest'
-import type { SandboxCredentials } from '../../src/api/contract.ts'
+import type { SandboxCredentials } from '../../src/api/contract/sandboxes.ts'
 import type { Rig } from './rig.ts'
 
 export interface Finished {

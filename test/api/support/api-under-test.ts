@@ -1,19 +1,22 @@
-/** The real API on a real socket, over in-memory stores, with everything it logged kept for inspection. */
+/** The real API on a real socket, over a real data directory with a set clock, with everything it logged kept for inspection. */
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { request } from 'undici'
-import type {
-  AuditEventDocument,
-  AuthorityDocument,
-  ErrorDocument,
-  ReadyDocument,
-  SandboxCredentials,
-  SecretDocument,
-  TokenCreated,
-  VerifyDocument,
-} from '../../../src/api/contract.ts'
+import type { AuditEventDocument, CheckpointDocument, VerifyDocument } from '../../../src/api/contract/audit.ts'
+import type { SandboxCredentials } from '../../../src/api/contract/sandboxes.ts'
+import type { PolicyDocument, ScopeDocument, SettingsDocument } from '../../../src/api/contract/scopes.ts'
+import type { EffectiveDocument, ExportDocument, ImportReport } from '../../../src/api/contract/secret-reports.ts'
+import type { RevealDocument, SecretDocument, VersionDocument } from '../../../src/api/contract/secrets.ts'
+import type { AuthorityDocument, ReadyDocument } from '../../../src/api/contract/server.ts'
+import type { PrincipalDocument, TokenCreated } from '../../../src/api/contract/tokens.ts'
+import type { ErrorDocument } from '../../../src/api/contract.ts'
 import type { ApiDeps } from '../../../src/api/dependencies.ts'
 import { buildApi } from '../../../src/api/server.ts'
+import { defaultSettings } from '../../../src/config.ts'
 import type { Log } from '../../../src/core/ports.ts'
-import { ADMIN_TOKEN, InMemoryAudit, InMemorySandboxes, InMemorySecrets, InMemoryTokens } from './in-memory-stores.ts'
+import { Scrubber } from '../../../src/core/scrub.ts'
+import { DataDirectory } from '../../../src/data-directory.ts'
 
 /** Longer than every limit of display and long enough to be masked; looked for in everything that comes out. */
 export const CANARY = 'canary-5b1f0e7a9d3c4c6e8f21'
@@ -25,13 +28,30 @@ export interface Answer {
   readonly json: AnyDocument
 }
 
-type Documents = SecretDocument & SandboxCredentials & TokenCreated & AuthorityDocument & ErrorDocument
-type Items = { readonly items: readonly (Documents & AuditEventDocument)[]; readonly nextCursor: string | null }
+type Documents = SecretDocument &
+  VersionDocument &
+  RevealDocument &
+  SandboxCredentials &
+  TokenCreated &
+  ScopeDocument &
+  SettingsDocument &
+  PolicyDocument &
+  EffectiveDocument &
+  ImportReport &
+  ExportDocument &
+  AuthorityDocument &
+  CheckpointDocument &
+  ErrorDocument
+type Items = {
+  readonly items: readonly (Omit<Documents, 'kind'> & Omit<PrincipalDocument, 'kind'> & AuditEventDocument)[]
+  readonly nextCursor: string | null
+  readonly total?: number
+}
 /** Every field of every answer, read as the test at hand expects it to be there. */
-export type AnyDocument = Documents &
+export type AnyDocument = Omit<Documents, 'kind'> &
   Items &
   Omit<ReadyDocument, 'status'> &
-  VerifyDocument & { readonly status: string }
+  VerifyDocument & { readonly status: string; readonly kind: string }
 
 export class RecordingLog implements Log {
   readonly lines: string[] = []
@@ -47,47 +67,58 @@ export class RecordingLog implements Log {
   }
 }
 
-export function inMemoryDeps() {
-  const secrets = new InMemorySecrets()
-  const log = new RecordingLog()
-  const pem = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n'
-  return {
-    secrets,
-    sandboxes: new InMemorySandboxes(secrets),
-    tokens: new InMemoryTokens(),
-    audit: new InMemoryAudit(),
-    authority: {
-      certificatePem: pem,
-      fingerprint: 'AA:BB',
-      notAfter: new Date('2040-01-01T00:00:00Z'),
-      bundlePem: () => `${pem}${pem}`,
-    },
-    proxyUrl: () => 'http://127.0.0.1:8080',
-    trust: { caFile: '/trust/ca.pem', bundleFile: '/trust/bundle.pem' },
-    ready: () => ({ ok: true, checks: { database: true } }),
-    log,
-    allowedHosts: () => ['127.0.0.1', 'localhost'],
-  } satisfies ApiDeps
+export class SetClock {
+  now = Date.parse('2030-01-01T00:00:00.000Z')
+  readonly read = (): number => this.now
 }
-
-export type InMemoryDeps = ReturnType<typeof inMemoryDeps>
 
 export class ApiUnderTest {
   readonly url: string
-  readonly deps: InMemoryDeps
+  readonly deps: ApiDeps
+  readonly data: DataDirectory
+  readonly log: RecordingLog
+  readonly clock: SetClock
+  /** Of the account: what `admin-token` holds. */
+  readonly adminToken: string
   readonly #close: () => Promise<void>
 
-  private constructor(url: string, deps: InMemoryDeps, close: () => Promise<void>) {
-    this.url = url
-    this.deps = deps
-    this.#close = close
+  private constructor(parts: Omit<ApiUnderTest, 'port' | 'stop' | 'call' | 'close'> & { close: () => Promise<void> }) {
+    this.url = parts.url
+    this.deps = parts.deps
+    this.data = parts.data
+    this.log = parts.log
+    this.clock = parts.clock
+    this.adminToken = parts.adminToken
+    this.#close = parts.close
   }
 
-  static async start(overrides: Partial<ApiDeps> = {}): Promise<ApiUnderTest> {
-    const deps = inMemoryDeps()
-    const api = buildApi({ ...deps, ...overrides })
+  /** The overrides may be made from what there is otherwise. */
+  static async start(overrides: Partial<ApiDeps> | ((deps: ApiDeps) => Partial<ApiDeps>) = {}): Promise<ApiUnderTest> {
+    const dir = await mkdtemp(join(tmpdir(), 'coatcheck-api-'))
+    const log = new RecordingLog()
+    const clock = new SetClock()
+    const settings = { ...defaultSettings(), dataDir: join(dir, 'data') }
+    const opening = { settings, log, clock: clock.read, scrub: new Scrubber(), exportDir: null, ship: false }
+    const data = await DataDirectory.open(opening)
+    const real: ApiDeps = {
+      ...data.apiDeps({
+        proxyUrl: () => 'http://127.0.0.1:8080',
+        ready: () => ({ ok: true, checks: { database: true } }),
+        log,
+        allowedHosts: () => ['127.0.0.1', 'localhost'],
+      }),
+      trust: { caFile: '/trust/ca.pem', bundleFile: '/trust/bundle.pem' },
+    }
+    const deps = { ...real, ...(typeof overrides === 'function' ? overrides(real) : overrides) }
+    const api = buildApi(deps)
     const url = await api.listen({ host: '127.0.0.1', port: 0 })
-    return new ApiUnderTest(url, deps, () => api.close())
+    const adminToken = (await readFile(data.adminToken.path, 'utf8')).trim()
+    const close = async () => {
+      await api.close()
+      await data.close()
+      await rm(dir, { recursive: true, force: true })
+    }
+    return new ApiUnderTest({ url, deps, data, log, clock, adminToken, close })
   }
 
   get port(): number {
@@ -103,7 +134,7 @@ export class ApiUnderTest {
     const payload =
       body === undefined || typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body)
     const sent = {
-      authorization: `Bearer ${ADMIN_TOKEN}`,
+      authorization: `Bearer ${this.adminToken}`,
       ...(payload === undefined ? {} : { 'content-type': 'application/json' }),
       ...headers,
     }

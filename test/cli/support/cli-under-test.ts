@@ -1,11 +1,15 @@
-/** The command line on the real API over in-memory stores: in this process, or over HTTP on a real socket. */
+/** The command line on the real API over a real data directory: in this process, or over HTTP on a real socket. */
 import { PassThrough, Readable } from 'node:stream'
+import { onTestFinished } from 'vitest'
+import type { ApiDeps } from '../../../src/api/dependencies.ts'
 import { localApi } from '../../../src/api/local.ts'
 import type { CliDeps, CliInput, CliIo, RunOptions } from '../../../src/cli/io.ts'
 import { runCli } from '../../../src/cli/main.ts'
 import { clientEnvironment } from '../../../src/core/client-environment.ts'
-import { ApiUnderTest, type InMemoryDeps, inMemoryDeps } from '../../api/support/api-under-test.ts'
-import { ADMIN, ADMIN_TOKEN } from '../../api/support/in-memory-stores.ts'
+import type { Sandbox } from '../../../src/core/sandbox.ts'
+import type { Secret, SecretValue } from '../../../src/core/secret.ts'
+import { ApiUnderTest } from '../../api/support/api-under-test.ts'
+import { ScriptedAudit } from '../../api/support/scripted-audit.ts'
 
 export interface Outcome {
   readonly code: number
@@ -24,37 +28,51 @@ export interface Given {
   readonly locations?: Partial<Awaited<ReturnType<CliDeps['locate']>>>
 }
 
+const PEM = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n'
+const TRUST = { caFile: '/trust/ca.pem', bundleFile: '/trust/bundle.pem' }
+
 export class CliUnderTest {
-  readonly deps: InMemoryDeps
+  readonly audit = new ScriptedAudit()
+  readonly authority: ApiDeps['authority'] = {
+    certificatePem: PEM,
+    fingerprint: 'AA:BB',
+    notAfter: new Date('2040-01-01T00:00:00Z'),
+    bundlePem: () => `${PEM}${PEM}`,
+  }
+  /** What the stores are made to say instead of what they hold. */
+  readonly altered: { secret: Partial<Secret>; sandbox: Partial<Sandbox> } = { secret: {}, sandbox: {} }
+  /** Values that were given to the store, in order. */
+  readonly stored: SecretValue[] = []
   /** What `run` was asked to do. */
   readonly runs: RunOptions[] = []
   /** Local transports that are open now. */
   open = 0
-  readonly #server: ApiUnderTest | undefined
+  readonly #overHttp: boolean
+  #server: Promise<ApiUnderTest> | undefined
 
-  private constructor(deps: InMemoryDeps, server: ApiUnderTest | undefined) {
-    this.deps = deps
-    this.#server = server
+  private constructor(overHttp: boolean) {
+    this.#overHttp = overHttp
+    onTestFinished(async () => await this.stop())
   }
 
   static local(): CliUnderTest {
-    return new CliUnderTest(inMemoryDeps(), undefined)
+    return new CliUnderTest(false)
   }
 
   static async overHttp(): Promise<CliUnderTest> {
-    const server = await ApiUnderTest.start()
-    return new CliUnderTest(server.deps, server)
+    return new CliUnderTest(true)
   }
 
   async stop(): Promise<void> {
-    await this.#server?.stop()
+    const server = await this.#server
+    this.#server = undefined
+    await server?.stop()
   }
 
   async cli(argv: readonly string[], given: Given = {}): Promise<Outcome> {
     const stdout = collected()
     const stderr = collected()
-    const server = this.#server
-    const remote = server === undefined ? {} : { COATCHECK_URL: server.url, COATCHECK_TOKEN: ADMIN_TOKEN }
+    const remote = this.#overHttp ? await this.#remote() : {}
     const io: CliIo = {
       stdin: given.input ?? Readable.from([Buffer.from(given.stdin ?? '')]),
       stdout: stdout.stream,
@@ -67,12 +85,43 @@ export class CliUnderTest {
     return { code, stdout: stdout.text(), stderr: stderr.text() }
   }
 
+  /** Everything the server has logged so far. */
+  async logged(): Promise<readonly string[]> {
+    return (await this.#start()).log.lines
+  }
+
+  async #remote(): Promise<Record<string, string>> {
+    const { url, adminToken } = await this.#start()
+    return { COATCHECK_URL: url, COATCHECK_TOKEN: adminToken }
+  }
+
+  #start(): Promise<ApiUnderTest> {
+    this.#server ??= ApiUnderTest.start((deps) => ({
+      audit: this.audit,
+      authority: this.authority,
+      trust: TRUST,
+      secrets: this.#recording(saying(deps.secrets, () => this.altered.secret)),
+      sandboxes: saying(deps.sandboxes, () => this.altered.sandbox),
+    }))
+    return this.#server
+  }
+
+  #recording(secrets: ApiDeps['secrets']): ApiDeps['secrets'] {
+    return instead(secrets, {
+      create: async (principal, input) => {
+        this.stored.push(input.value)
+        return await secrets.create(principal, input)
+      },
+    })
+  }
+
   #cliDeps(given: Given): CliDeps {
     return {
       version: '1.2.3',
       openLocal: async () => {
         if (given.openFailure !== undefined) throw given.openFailure
-        const api = localApi(this.deps, ADMIN)
+        const { deps, data } = await this.#start()
+        const api = localApi(deps, { ...data.tokens.systemPrincipal(), name: 'admin' })
         this.open += 1
         return {
           request: (method, path, body) => api.request(method, path, body),
@@ -86,7 +135,7 @@ export class CliUnderTest {
         dataDir: '/nonexistent/data',
         apiUrl: 'http://127.0.0.1:1',
         caFile: '/nonexistent/ca.pem',
-        clientEnvironment: clientEnvironment({ ...this.deps.trust, proxyUrl: 'http://127.0.0.1:8080', noProxy: '' }),
+        clientEnvironment: clientEnvironment({ ...TRUST, proxyUrl: 'http://127.0.0.1:8080', noProxy: '' }),
         ...given.locations,
       }),
       serve: async () => 0,
@@ -97,6 +146,34 @@ export class CliUnderTest {
       },
     }
   }
+}
+
+interface ShowingStore<T> {
+  get(...given: never[]): Promise<T>
+  list(...given: never[]): Promise<{ readonly items: readonly T[]; readonly nextCursor: string | null }>
+}
+
+/** The store, with these fields in whatever it shows. */
+function saying<T, S extends ShowingStore<T>>(store: S, fields: () => Partial<T>): S {
+  const get = store.get.bind(store)
+  const list = store.list.bind(store)
+  return instead(store, {
+    get: async (...given: never[]) => ({ ...(await get(...given)), ...fields() }),
+    list: async (...given: never[]) => {
+      const page = await list(...given)
+      return { ...page, items: page.items.map((item) => ({ ...item, ...fields() })) }
+    },
+  } as unknown as Partial<S>)
+}
+
+/** The store with some of its verbs replaced; it keeps private fields, so the others stay bound to it. */
+function instead<S extends object>(store: S, replaced: Partial<S>): S {
+  return new Proxy(store, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(name in replaced ? replaced : target, name)
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value
+    },
+  })
 }
 
 function collected() {
