@@ -47,7 +47,8 @@ export class H2Sandbox {
     const { host = 'api.test', port = rig.upstream.port } = where
     const socket = await openTls(rig, host, { ...where, port, ALPNProtocols: ['h2'] })
     if (socket.alpnProtocol !== 'h2') throw new Error('the proxy did not agree on h2')
-    const session = http2.connect(`https://${host}:${port}`, { createConnection: () => socket })
+    const options = { createConnection: () => socket, strictSingleValueFields: false }
+    const session = http2.connect(`https://${host}:${port}`, options)
     return new H2Sandbox(rig, session, `${host}:${port}`)
   }
 
