@@ -15,6 +15,9 @@ const HEADER = `# yaml-language-server: $schema=./coatcheck.schema.json
 
 const GROUPS: Readonly<Record<SettingGroup, string>> = {
   proxy: 'The listener that sandboxes use.',
+  gateway: 'Origins under the address of a gateway, for clients that take a base URL but no proxy.',
+  transparent: 'Connections that a firewall redirects here, for clients that know of no proxy; see deploy/redirect.',
+  socks: 'The same tunnels as through the proxy, asked for in SOCKS5 (RFC 1928, 1929).',
   api: 'The listener of the API and the console.',
   egress: 'Where sandboxes may go at all.',
   upstream: 'How upstreams are reached.',

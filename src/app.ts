@@ -10,7 +10,13 @@ import type { Clock, Log } from './core/ports.ts'
 import { Scrubber } from './core/scrub.ts'
 import { DataDirectory } from './data-directory.ts'
 import { createLogger } from './logger.ts'
-import { type OwnListeners, type RunningProxy, startProxy } from './running-proxy.ts'
+import {
+  cannotListen,
+  type OwnListeners,
+  type ProxyListenSetting,
+  type RunningProxy,
+  startProxy,
+} from './running-proxy.ts'
 import type { ListenAddress, Settings } from './settings.ts'
 
 export interface StartOptions {
@@ -71,11 +77,16 @@ export class App {
 
   /** `http://127.0.0.1:8080`: where sandboxes reach the proxy, without credentials. */
   get proxyUrl(): string {
-    return urlOf(this.#settings.proxy.listen, this.#proxy?.address)
+    return urlOf(this.#settings.proxy.listen, this.#proxy?.addresses.get('proxy.listen'))
   }
 
   get apiUrl(): string {
     return urlOf(this.#settings.api.listen, this.#api?.address)
+  }
+
+  /** Where that listener of the proxy is; null when the settings ask for none, or it is not open. */
+  addressOf(setting: ProxyListenSetting): AddressInfo | null {
+    return this.#proxy?.addresses.get(setting) ?? null
   }
 
   /** Calls made as the owner of the data directory, through the API's own routes and checks. */
@@ -89,11 +100,7 @@ export class App {
   }
 
   async #startProxy(parts: Parts): Promise<void> {
-    try {
-      this.#proxy = await startProxy(parts)
-    } catch (error) {
-      throw error instanceof CoatcheckError ? error : cannotListen('proxy.listen', parts.settings.proxy.listen, error)
-    }
+    this.#proxy = await startProxy(parts)
   }
 
   async #startApi({ settings, data, own }: Parts): Promise<void> {
@@ -124,15 +131,6 @@ function urlOf(listen: ListenAddress, actual: AddressInfo | undefined): string {
   const wildcard = listen.host === '0.0.0.0' || listen.host === '::'
   const host = wildcard ? '127.0.0.1' : listen.host
   return `http://${host.includes(':') ? `[${host}]` : host}:${actual?.port ?? listen.port}`
-}
-
-function cannotListen(setting: string, { host, port }: ListenAddress, cause: unknown): CoatcheckError {
-  return new CoatcheckError(
-    'config_invalid',
-    `Cannot listen on ${host}:${port}.`,
-    `Choose another address in ${setting}, or stop what uses it.`,
-    { cause },
-  )
 }
 
 /** Variables that would undo what this program promises. */

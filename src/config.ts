@@ -6,13 +6,13 @@
  */
 import { readFileSync } from 'node:fs'
 import { CoatcheckError } from './core/errors.ts'
-import type { ListenAddress, SettingPath, Settings } from './settings.ts'
+import type { SettingAt, SettingPath, Settings } from './settings.ts'
 import type { DocumentMistake, ReadDocument, Tree, TreeMap } from './settings-document.ts'
 import { readDocument } from './settings-document.ts'
 import { ruleMistake } from './settings-egress-rule.ts'
+import { listenerMistakes, type Read } from './settings-listeners.ts'
 import { isForeignVariable, nearest } from './settings-names.ts'
 import { SETTING_PATHS, SETTINGS, variableOf } from './settings-table.ts'
-import { formatListen, isLoopback } from './settings-texts.ts'
 
 export type { ListenAddress, Settings } from './settings.ts'
 
@@ -200,16 +200,8 @@ function checkVariableNames(draft: Draft, env: LoadOptions['env'], flat: Flat): 
 
 /** What no setting can know alone. */
 function checkTogether(draft: Draft, flat: Flat): void {
-  const proxy = flat.get('proxy.listen') as ListenAddress | undefined
-  const api = flat.get('api.listen') as ListenAddress | undefined
-  const identity = flat.get('proxy.identity') as Settings['proxy']['identity'] | undefined
-  if (proxy && identity?.kind === 'sandbox' && !isLoopback(proxy)) {
-    const what = `everybody who can reach ${formatListen(proxy)} would be the sandbox ${identity.name}`
-    addAt(draft, 'proxy.identity', what, 'Write identity: required, or listen on 127.0.0.1')
-  }
-  if (proxy && api && proxy.port !== 0 && formatListen(proxy) === formatListen(api)) {
-    addAt(draft, 'api.listen', `${formatListen(api)} is the address of the proxy too`, 'Give each its own port')
-  }
+  const read: Read = <P extends SettingPath>(path: P) => flat.get(path) as SettingAt<P> | undefined
+  for (const { path, what, fix } of listenerMistakes(read)) addAt(draft, path, what, fix)
   checkRules(draft, flat)
 }
 

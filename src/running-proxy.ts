@@ -12,17 +12,21 @@ import { MaskerCache } from './core/masking.ts'
 import type { Clock, Log } from './core/ports.ts'
 import type { DataDirectory } from './data-directory.ts'
 import { UndiciForwarder } from './proxy/forward.ts'
+import { GatewayListener } from './proxy/gateway.ts'
 import { ProxyListener } from './proxy/listener.ts'
 import { LoopGuard } from './proxy/loop-guard.ts'
 import type { Forwarder } from './proxy/message.ts'
 import { RateLimit } from './proxy/rate-limit.ts'
 import { DnsResolver } from './proxy/resolver.ts'
+import { SocksListener } from './proxy/socks5.ts'
+import { SourceIdentity } from './proxy/source-identity.ts'
+import { TransparentHttpListener, TransparentTlsListener } from './proxy/transparent.ts'
 import { TunnelServer } from './proxy/tunnel-server.ts'
 import { WebSocketForwarder } from './proxy/upgrade.ts'
 import { Upstream } from './proxy/upstream.ts'
 import { NegotiatingForwarder } from './proxy/upstream-protocol.ts'
 import { upstreamContext } from './proxy/upstream-tls.ts'
-import type { Settings } from './settings.ts'
+import type { ListenAddress, Settings } from './settings.ts'
 
 /** Listeners of this process, which the proxy never dials; the API's is added once it listens. */
 export type OwnListeners = { readonly address: string; readonly port: number }[]
@@ -35,29 +39,98 @@ export interface ProxyParts {
   readonly own: OwnListeners
 }
 
+/** The settings that name a listener of the proxy. */
+export type ProxyListenSetting =
+  | 'proxy.listen'
+  | 'gateway.listen'
+  | 'transparent.listenTls'
+  | 'transparent.listenHttp'
+  | 'socks.listen'
+
+interface Listener {
+  readonly setting: ProxyListenSetting
+  readonly at: ListenAddress
+  readonly listener: {
+    listen(host: string, port: number): Promise<AddressInfo>
+    close(graceMs: number): Promise<void>
+  }
+}
+
 export interface RunningProxy {
-  readonly address: AddressInfo
+  /** Where it listens, for every listener that the settings ask for. */
+  readonly addresses: ReadonlyMap<ProxyListenSetting, AddressInfo>
   /** Lets exchanges finish for `graceMs`, then cuts what is left. */
   close(graceMs: number): Promise<void>
 }
 
-/** Throws `config_invalid` when a file named in the settings is unusable, and the system's error when it cannot listen. */
+/** Throws `config_invalid` when a file named in the settings is unusable, or it cannot listen; then nothing is left open. */
 export async function startProxy(parts: ProxyParts): Promise<RunningProxy> {
   const { settings, own } = parts
   const upstream = await openUpstream(parts)
   const forwarder = buildForwarder(settings, upstream)
   const ports = exchangePorts(parts, upstream, forwarder)
   const tunnels = new TunnelServer(ports)
-  const listener = new ProxyListener({ ...ports, identity: settings.proxy.identity }, tunnels)
-  const address = await listener.listen(settings.proxy.listen.host, settings.proxy.listen.port)
-  own.push(address)
-  return {
-    address,
-    async close(graceMs) {
-      await Promise.all([listener.close(graceMs), tunnels.close(graceMs)])
-      await forwarder.close()
-    },
+  const addresses = new Map<ProxyListenSetting, AddressInfo>()
+  const open: Listener['listener'][] = []
+  const close = async (graceMs: number) => {
+    await Promise.all([...open.map((listener) => listener.close(graceMs)), tunnels.close(graceMs)])
+    await forwarder.close()
   }
+  try {
+    for (const { setting, at, listener } of buildListeners(settings, ports, tunnels)) {
+      const address = await listener.listen(at.host, at.port).catch((cause: unknown) => {
+        throw cannotListen(setting, at, cause)
+      })
+      open.push(listener)
+      addresses.set(setting, address)
+      own.push(address)
+    }
+  } catch (error) {
+    await close(0)
+    throw error
+  }
+  return { addresses, close }
+}
+
+function buildListeners(settings: Settings, ports: SharedPorts, tunnels: TunnelServer): readonly Listener[] {
+  const { proxy, gateway, socks } = settings
+  const listeners: Listener[] = [
+    {
+      setting: 'proxy.listen',
+      at: proxy.listen,
+      listener: new ProxyListener({ ...ports, identity: proxy.identity }, tunnels),
+    },
+    ...transparentListeners(settings.transparent, ports, tunnels),
+  ]
+  if (gateway.listen !== null) {
+    const { identity, routes } = gateway
+    const listener = new GatewayListener({ ...ports, identity, routes })
+    listeners.push({ setting: 'gateway.listen', at: gateway.listen, listener })
+  }
+  if (socks.listen !== null) {
+    const listener = new SocksListener({ ...ports, identity: socks.identity }, tunnels)
+    listeners.push({ setting: 'socks.listen', at: socks.listen, listener })
+  }
+  return listeners
+}
+
+function transparentListeners(
+  { listenTls, listenHttp, identity, sources: ranges, tlsPort }: Settings['transparent'],
+  ports: SharedPorts,
+  tunnels: TunnelServer,
+): readonly Listener[] {
+  const rule = identity.kind === 'sources' ? { kind: identity.kind, sources: ranges } : identity
+  const sources = new SourceIdentity(ports.sandboxes, rule)
+  const listeners: Listener[] = []
+  if (listenTls !== null) {
+    const listener = new TransparentTlsListener({ ...ports, sources, tlsPort }, tunnels)
+    listeners.push({ setting: 'transparent.listenTls', at: listenTls, listener })
+  }
+  if (listenHttp !== null) {
+    const listener = new TransparentHttpListener({ ...ports, sources })
+    listeners.push({ setting: 'transparent.listenHttp', at: listenHttp, listener })
+  }
+  return listeners
 }
 
 async function openUpstream({ settings, data, own }: ProxyParts): Promise<Upstream> {
@@ -82,6 +155,8 @@ function buildForwarder(settings: Settings, upstream: Upstream): UndiciForwarder
   const h1 = new UndiciForwarder(upstream, limits)
   return settings.proxy.http2 ? new NegotiatingForwarder(upstream, limits, h1) : h1
 }
+
+type SharedPorts = ReturnType<typeof exchangePorts>
 
 /** What every way into the proxy shares. */
 function exchangePorts({ settings, data, clock, log }: ProxyParts, upstream: Upstream, forwarder: Forwarder) {
@@ -119,6 +194,16 @@ function exchangePorts({ settings, data, clock, log }: ProxyParts, upstream: Ups
       idleTimeoutMs: limits.idleTimeout,
     },
   }
+}
+
+/** An address of the settings that cannot be had. */
+export function cannotListen(setting: string, { host, port }: ListenAddress, cause: unknown): CoatcheckError {
+  return new CoatcheckError(
+    'config_invalid',
+    `Cannot listen on ${host}:${port}.`,
+    `Choose another address in ${setting}, or stop what uses it.`,
+    { cause },
+  )
 }
 
 function localAddresses(): string[] {

@@ -19,8 +19,12 @@ import {
   parseIpAddress,
   parseKeyringSource,
   parseListen,
+  parseOrigin,
   parsePath,
+  parseRouteName,
+  parseSandboxName,
   parseSink,
+  parseTransparentIdentity,
   parseUpstreamProxy,
 } from './settings-texts.ts'
 
@@ -78,6 +82,58 @@ export const SETTINGS: { readonly [P in SettingPath]: SettingRow<SettingAt<P>> }
     comment: 'Offer HTTP/2 to sandboxes and upstreams, each negotiated apart.',
     default: true,
     kind: trueOrFalse,
+  },
+  'gateway.listen': {
+    comment: 'Address of the gateway, for clients that cannot use a proxy: http://ADDRESS/gateway/ROUTE/… null: none.',
+    default: null,
+    kind: orNull(listen),
+  },
+  'gateway.identity': {
+    comment:
+      'required: each request names its sandbox and token, in its path or as to a proxy. sandbox:NAME: as above.',
+    default: 'required',
+    kind: text(parseIdentity, { examples: ['required', 'sandbox:NAME'] }),
+  },
+  'gateway.routes': {
+    comment: 'Route to origin: { openai: https://api.openai.com, azure: https://x.example.com:8443/openai }.',
+    default: {},
+    kind: mapOf(parseRouteName, text(parseOrigin, { examples: ['https://api.example.com'] })),
+  },
+  'transparent.listenTls': {
+    comment: 'Address that redirected TLS connections arrive at; they go where their server name says. null: none.',
+    default: null,
+    kind: orNull(listen),
+  },
+  'transparent.listenHttp': {
+    comment: 'Address that redirected plain HTTP arrives at; requests go where their Host says. null: none.',
+    default: null,
+    kind: orNull(listen),
+  },
+  'transparent.identity': {
+    comment:
+      'sources: as transparent.sources says. sandbox:NAME: all redirected connections are that one (loopback only).',
+    default: 'sources',
+    kind: text(parseTransparentIdentity, { examples: ['sources', 'sandbox:NAME'] }),
+  },
+  'transparent.sources': {
+    comment: 'Range of source addresses to sandbox: { 10.1.2.0/24: agent }. The narrowest range that fits decides.',
+    default: {},
+    kind: mapOf(parseCidr, text(parseSandboxName)),
+  },
+  'transparent.tlsPort': {
+    comment: 'Port that redirected TLS goes on to.',
+    default: 443,
+    kind: port,
+  },
+  'socks.listen': {
+    comment: 'Address of the SOCKS5 listener, for clients that speak nothing else. null: none.',
+    default: null,
+    kind: orNull(listen),
+  },
+  'socks.identity': {
+    comment: 'required: user and password are the name and token of the sandbox. sandbox:NAME: as above.',
+    default: 'required',
+    kind: text(parseIdentity, { examples: ['required', 'sandbox:NAME'] }),
   },
   'api.listen': {
     comment: 'Address of the API and console. It speaks plain HTTP: beyond loopback, put TLS in front of it.',
@@ -188,7 +244,7 @@ export const SETTINGS: { readonly [P in SettingPath]: SettingRow<SettingAt<P>> }
     kind: choice('debug', 'info', 'warn', 'error'),
   },
   'limits.connections': {
-    comment: 'Open connections to the proxy, of all sandboxes together.',
+    comment: 'Open connections to each listener, of all sandboxes together.',
     default: 10_000,
     kind: wholeNumber(1, 1_000_000),
   },

@@ -4,8 +4,15 @@
  */
 import { classifyAddress, compileAddressGuard, formatAddress, isIpv4, parseAddress } from './core/address.ts'
 import { asCoatcheckError } from './core/errors.ts'
-import { canonicalAddress, canonicalHost, isCanonicalName, isIpLiteral } from './core/host.ts'
-import type { ListenAddress, ProxyIdentity } from './settings.ts'
+import {
+  canonicalAddress,
+  canonicalHost,
+  formatAuthority,
+  isCanonicalName,
+  isIpLiteral,
+  parseAbsoluteTarget,
+} from './core/host.ts'
+import type { ListenAddress, ProxyIdentity, TransparentIdentity } from './settings.ts'
 import type { Kind } from './settings-kinds.ts'
 import { refuse, shown } from './settings-kinds.ts'
 
@@ -42,6 +49,42 @@ export function parseIdentity(given: string): ProxyIdentity {
   const [, name] = /^sandbox:([A-Za-z0-9][A-Za-z0-9._-]{0,127})$/.exec(given) ?? []
   if (name !== undefined) return Object.freeze({ kind: 'sandbox', name })
   return refuse(`${shown(given)} is no way to identify a sandbox`, 'Write required or sandbox:NAME')
+}
+
+/** `sources`, or `sandbox:NAME` with a sandbox's name or id. */
+export function parseTransparentIdentity(given: string): TransparentIdentity {
+  if (given === 'sources') return Object.freeze({ kind: 'sources' })
+  const [, name] = /^sandbox:([A-Za-z0-9][A-Za-z0-9._-]{0,127})$/.exec(given) ?? []
+  if (name !== undefined) return Object.freeze({ kind: 'sandbox', name })
+  return refuse(`${shown(given)} is no way to identify a sandbox`, 'Write sources or sandbox:NAME')
+}
+
+/** A sandbox's name or id. */
+export function parseSandboxName(given: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(given)) return given
+  return refuse(`${shown(given)} is not the name of a sandbox`, 'Write its name or id')
+}
+
+/** The name of a gateway's route, which stands in paths. */
+export function parseRouteName(given: string): string {
+  if (/^[a-z0-9][a-z0-9-]{0,62}$/.test(given)) return given
+  return refuse(
+    `${shown(given)} is no name for a route`,
+    'Use a-z, 0-9 and -, at most 63, and begin with a letter or digit',
+  )
+}
+
+/** `https://host[:port][/prefix]`, without a slash at the end. */
+export function parseOrigin(given: string): string {
+  const fix = 'Write it as https://host, with :port and /prefix where needed'
+  const target = orUndefined(() => parseAbsoluteTarget(given))
+  if (target === undefined) return refuse('this is not the URL of an origin', fix)
+  const { scheme, authority, path } = target
+  if (/[?%\\;]|\/\/|\/\.{1,2}(\/|$)/.test(path)) {
+    return refuse('the URL has a query, or a prefix that servers read in different ways', fix)
+  }
+  const port = scheme === 'https' ? 443 : 80
+  return `${scheme}://${formatAuthority(authority.host, authority.port, port)}${path.replace(/\/$/, '')}`
 }
 
 /** A path as it was written: relative ones are relative to the working directory. */

@@ -19,6 +19,36 @@ export interface ProxySettings {
   readonly http2: boolean
 }
 
+/** Where a gateway's route goes: `https://host[:port][/prefix]`, host canonical, no slash at the end. */
+export type GatewayOrigin = string
+
+export interface GatewaySettings {
+  /** Null: there is no gateway. */
+  readonly listen: ListenAddress | null
+  readonly identity: ProxyIdentity
+  /** Name -> origin. */
+  readonly routes: Readonly<Record<string, GatewayOrigin>>
+}
+
+/** `sources`: by the address that a connection comes from. */
+export type TransparentIdentity = { readonly kind: 'sources' } | { readonly kind: 'sandbox'; readonly name: string }
+
+export interface TransparentSettings {
+  readonly listenTls: ListenAddress | null
+  readonly listenHttp: ListenAddress | null
+  readonly identity: TransparentIdentity
+  /** CIDR -> name or id of a sandbox. */
+  readonly sources: Readonly<Record<string, string>>
+  /** Port of the upstream: a server name carries none. */
+  readonly tlsPort: number
+}
+
+export interface SocksSettings {
+  /** Null: SOCKS is not spoken. */
+  readonly listen: ListenAddress | null
+  readonly identity: ProxyIdentity
+}
+
 export interface ApiSettings {
   readonly listen: ListenAddress
 }
@@ -92,6 +122,9 @@ export interface Settings {
   /** `sqlite` or `postgres://…`; may hold a password, so it is never printed. */
   readonly database: string
   readonly proxy: ProxySettings
+  readonly gateway: GatewaySettings
+  readonly transparent: TransparentSettings
+  readonly socks: SocksSettings
   readonly api: ApiSettings
   readonly egress: EgressSettings
   readonly upstream: UpstreamSettings

@@ -40,8 +40,8 @@ function requireForwardable(request: ExchangeRequest): void {
   }
 }
 
-function hostField(request: ExchangeRequest, scheme: Scheme): Authority {
-  const fields = every(request.headers, 'host')
+function hostField(headers: readonly string[], scheme: Scheme): Authority {
+  const fields = every(headers, 'host')
   const [host] = fields
   if (fields.length !== 1 || host === undefined) {
     throw badRequest(
@@ -65,7 +65,7 @@ function routeInTunnel(request: ExchangeRequest, tunnel: Tunnel): Routed {
   if (!request.target.startsWith('/')) {
     throw badRequest('Inside a tunnel the request target must be a path.', 'Send an origin-form target such as "/".')
   }
-  if (!same(hostField(request, scheme), tunnel.authority)) {
+  if (!same(hostField(request.headers, scheme), tunnel.authority)) {
     throw new CoatcheckError(
       'misdirected',
       'The Host field names another host than the tunnel was opened to.',
@@ -83,7 +83,7 @@ function routeAbsolute(request: ExchangeRequest): Routed {
     )
   }
   const { scheme, authority, path } = parseAbsoluteTarget(request.target)
-  if (!same(hostField(request, scheme), authority)) {
+  if (!same(hostField(request.headers, scheme), authority)) {
     throw new CoatcheckError(
       'authority_mismatch',
       'The request target and the Host field name different hosts.',
@@ -97,6 +97,11 @@ function routeAbsolute(request: ExchangeRequest): Routed {
 export function routeRequest(request: ExchangeRequest): Routed {
   requireForwardable(request)
   return request.tunnel === null ? routeAbsolute(request) : routeInTunnel(request, request.tunnel)
+}
+
+/** Where a redirected plain request goes: its Host field alone says so. Throws `bad_request`, `invalid_host`. */
+export function routeHost(headers: readonly string[]): Authority {
+  return hostField(headers, 'http')
 }
 
 /** The authority of a CONNECT: the port is required, and a Host field, where sent, must agree (RFC 9110 9.3.6). */

@@ -1,6 +1,7 @@
 /**
- * Who sent a request: Basic credentials in `Proxy-Authorization` (so `http://name:token@host:port` works in every
- * client), or the one sandbox a listener is bound to. Nothing else happens before this is known.
+ * Who sent a request: name and token, as Basic credentials in `Proxy-Authorization` (so `http://name:token@host:port`
+ * works in every client) or as another protocol has them, or the one sandbox a listener is bound to. Nothing else
+ * happens before this is known.
  */
 import { CoatcheckError } from '../core/errors.ts'
 import type { SandboxReader } from '../core/ports.ts'
@@ -10,6 +11,12 @@ import { single } from './headers.ts'
 /** `proxy.identity`: every request proves itself, or all of them belong to one sandbox. */
 export type IdentityRule = { readonly kind: 'required' } | { readonly kind: 'sandbox'; readonly name: string }
 
+/** What a sandbox proves itself with. */
+export interface Credentials {
+  readonly name: string
+  readonly token: string
+}
+
 const NO_IDENTITY = new CoatcheckError(
   'identity_required',
   'The proxy does not know which sandbox this is.',
@@ -17,7 +24,7 @@ const NO_IDENTITY = new CoatcheckError(
 )
 
 /** Name and token from a Basic credential (RFC 7617); undefined when it is not one. */
-function basicCredentials(field: string): { name: string; token: string } | undefined {
+function basicCredentials(field: string): Credentials | undefined {
   const match = /^basic +([A-Za-z0-9+/]+={0,2})$/i.exec(field)
   if (match === null) return undefined
   const text = Buffer.from(match[1] as string, 'base64').toString('latin1')
@@ -31,14 +38,25 @@ export async function identify(
   rule: IdentityRule,
   headers: readonly string[],
 ): Promise<SandboxIdentity> {
-  if (rule.kind === 'sandbox') {
-    const bound = await sandboxes.byName(rule.name)
-    if (bound === undefined) throw NO_IDENTITY
-    return bound
-  }
+  return await identifyBy(sandboxes, rule, rule.kind === 'sandbox' ? undefined : credentialsIn(headers))
+}
+
+/** The credentials in `Proxy-Authorization`; undefined when there are none that can be read. */
+export function credentialsIn(headers: readonly string[]): Credentials | undefined {
   const field = single(headers, 'proxy-authorization')
-  const credentials = field === undefined ? undefined : basicCredentials(field)
-  const sandbox = credentials && (await sandboxes.authenticate(credentials.name, credentials.token))
+  return field === undefined ? undefined : basicCredentials(field)
+}
+
+/** The same for credentials that came another way. A bound listener does not look at them. */
+export async function identifyBy(
+  sandboxes: SandboxReader,
+  rule: IdentityRule,
+  credentials: Credentials | undefined,
+): Promise<SandboxIdentity> {
+  const sandbox =
+    rule.kind === 'sandbox'
+      ? await sandboxes.byName(rule.name)
+      : credentials && (await sandboxes.authenticate(credentials.name, credentials.token))
   if (sandbox === undefined) throw NO_IDENTITY
   return sandbox
 }

@@ -11,11 +11,12 @@ import type { SandboxReader } from '../core/ports.ts'
 import type { SandboxIdentity } from '../core/sandbox.ts'
 import { routeConnect } from './destination.ts'
 import { type ExchangePorts, runExchange } from './exchange.ts'
-import { ExchangeRecord } from './exchange-log.ts'
 import { createH1Server, type H1Limits, type ParsedRequest } from './h1-server.ts'
 import type { H1Sink } from './h1-sink.ts'
 import { every } from './headers.ts'
 import { type IdentityRule, identify, presentsCredentials } from './identify.ts'
+import { Listening } from './listening.ts'
+import { recordRefusal } from './record-refusal.ts'
 import { reject, rejectionBytes } from './rejection.ts'
 import type { TunnelServer } from './tunnel-server.ts'
 
@@ -29,6 +30,7 @@ export class ProxyListener {
   readonly #ports: ListenerPorts
   readonly #tunnels: TunnelServer
   readonly #server: http.Server
+  readonly #listening: Listening
 
   constructor(ports: ListenerPorts, tunnels: TunnelServer) {
     this.#ports = ports
@@ -39,27 +41,18 @@ export class ProxyListener {
       (request, sink) => void this.#absolute(request, sink),
       (message, socket, head) => void this.#connect(message, socket, head),
     )
-    this.#server.maxConnections = ports.limits.connections
+    this.#listening = new Listening(this.#server, ports.limits.connections)
   }
 
-  async listen(host: string, port: number): Promise<AddressInfo> {
-    await new Promise<void>((resolve, fail) => {
-      this.#server.once('error', fail)
-      this.#server.listen(port, host, () => {
-        this.#server.removeListener('error', fail)
-        resolve()
-      })
-    })
-    return this.#server.address() as AddressInfo
+  listen(host: string, port: number): Promise<AddressInfo> {
+    return this.#listening.open(host, port)
   }
 
   /** Stops accepting, lets exchanges finish for `graceMs`, then cuts what is left. Tunnels are closed by their server. */
   async close(graceMs: number): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    const closed = this.#listening.close(graceMs)
     this.#server.closeIdleConnections()
-    const deadline = setTimeout(() => this.#server.closeAllConnections(), graceMs)
     await closed
-    clearTimeout(deadline)
   }
 
   async #absolute(request: ParsedRequest, sink: H1Sink): Promise<void> {
@@ -103,9 +96,7 @@ export class ProxyListener {
   ): void {
     // Clients first ask without credentials, by protocol; that is no event.
     if (asCoatcheckError(error).code === 'identity_required' && !presentsCredentials(headers)) return
-    const record = new ExchangeRecord(this.#ports, id, method, sandbox)
-    record.failed(error)
-    record.finish(null, 0, 0)
+    recordRefusal(this.#ports, { id, method, sandbox }, error)
   }
 }
 

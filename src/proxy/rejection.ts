@@ -12,6 +12,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   bad_request: 400,
   invalid_host: 400,
   authority_mismatch: 400,
+  not_found: 404,
   misdirected: 421,
   sni_mismatch: 421,
   method_not_allowed: 405,
@@ -33,7 +34,9 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
 
 const REASON: Readonly<Record<number, string>> = {
   400: 'Bad Request',
+  401: 'Unauthorized',
   403: 'Forbidden',
+  404: 'Not Found',
   405: 'Method Not Allowed',
   407: 'Proxy Authentication Required',
   413: 'Content Too Large',
@@ -53,6 +56,12 @@ export function statusOf(code: ErrorCode): number {
   return STATUS[code] ?? 403
 }
 
+/**
+ * What the client takes us for: to the client of a gateway we are the origin, which asks for credentials with 401
+ * (RFC 9110 15.5.2; `fetch` shows nothing of a 407 that does not come from a proxy).
+ */
+export type Role = 'proxy' | 'origin'
+
 export interface Rejection {
   readonly status: number
   readonly reason: string
@@ -60,8 +69,8 @@ export interface Rejection {
   readonly body: Buffer
 }
 
-export function rejectionOf(error: CoatcheckError, requestId: string): Rejection {
-  const status = statusOf(error.code)
+export function rejectionOf(error: CoatcheckError, requestId: string, role: Role = 'proxy'): Rejection {
+  const status = role === 'origin' && error.code === 'identity_required' ? 401 : statusOf(error.code)
   const document = { error: { code: error.code, message: error.message, hint: error.hint, requestId } }
   const body = Buffer.from(`${JSON.stringify(document)}\n`, 'utf8')
   const headers = [
@@ -75,13 +84,14 @@ export function rejectionOf(error: CoatcheckError, requestId: string): Rejection
     error.code,
   ]
   if (status === 407) headers.push('proxy-authenticate', 'Basic realm="coatcheck", charset="UTF-8"')
+  if (status === 401) headers.push('www-authenticate', 'Coatcheck realm="gateway"')
   if (status === 405) headers.push('allow', 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS')
   return { status, reason: REASON[status] ?? 'Error', headers, body }
 }
 
 /** Answers on a sink; a response that has begun is cut, so that it cannot pass for a whole one. Returns the status sent. */
-export function reject(sink: ResponseSink, thrown: unknown, requestId: string): number | null {
-  const rejection = rejectionOf(asCoatcheckError(thrown), requestId)
+export function reject(sink: ResponseSink, thrown: unknown, requestId: string, role?: Role): number | null {
+  const rejection = rejectionOf(asCoatcheckError(thrown), requestId, role)
   if (sink.headSent || sink.gone) {
     sink.abort()
     return null
@@ -93,8 +103,8 @@ export function reject(sink: ResponseSink, thrown: unknown, requestId: string): 
 }
 
 /** The same answer as bytes, for a socket that has no HTTP server behind it any more; it closes the connection. */
-export function rejectionBytes(error: CoatcheckError, requestId: string): Buffer {
-  const { status, reason, headers, body } = rejectionOf(error, requestId)
+export function rejectionBytes(error: CoatcheckError, requestId: string, role?: Role): Buffer {
+  const { status, reason, headers, body } = rejectionOf(error, requestId, role)
   let head = `HTTP/1.1 ${status} ${reason}\r\nconnection: close\r\n`
   for (let i = 0; i < headers.length; i += 2) head += `${headers[i]}: ${headers[i + 1]}\r\n`
   return Buffer.concat([Buffer.from(`${head}\r\n`, 'latin1'), body])

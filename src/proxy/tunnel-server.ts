@@ -11,13 +11,13 @@ import { uuidv7 } from '../core/id.ts'
 import type { LeafIssuer, SandboxReader } from '../core/ports.ts'
 import type { SandboxIdentity } from '../core/sandbox.ts'
 import { type ExchangePorts, runExchange } from './exchange.ts'
-import { ExchangeRecord } from './exchange-log.ts'
 import { createH1Server, type H1Limits, type ParsedRequest } from './h1-server.ts'
 import { H2Server } from './h2-server.ts'
 import { intercept } from './intercept.ts'
 import type { ResponseSink, Tunnel, TunnelCall } from './message.ts'
 import { passThrough } from './passthrough.ts'
 import type { RateLimit } from './rate-limit.ts'
+import { recordRefusal } from './record-refusal.ts'
 import { reject, rejectionBytes } from './rejection.ts'
 import { TunnelSet } from './tunnel-set.ts'
 import type { Upstream } from './upstream.ts'
@@ -159,9 +159,7 @@ export class TunnelServer {
   }
 
   #record(id: string, method: string, sandbox: SandboxIdentity | null, error: unknown, authority?: Authority): void {
-    const record = new ExchangeRecord(this.#ports, id, method, sandbox)
-    if (authority !== undefined) record.routed({ scheme: 'https', ...authority }, null)
-    record.failed(error)
-    record.finish(null, 0, 0)
+    const destination = authority && ({ scheme: 'https', ...authority } as const)
+    recordRefusal(this.#ports, { id, method, sandbox, ...(destination && { destination }) }, error)
   }
 }

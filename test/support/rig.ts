@@ -17,6 +17,8 @@ import { TestAuthority } from './test-authority.ts'
 export interface RigOptions {
   /** Settings by environment variable, over the rig's own. */
   readonly env?: Readonly<Record<string, string>>
+  /** The same, for settings that name a port of an upstream. */
+  readonly envFor?: (ports: { readonly tls: number; readonly plain: number }) => Readonly<Record<string, string>>
   /** Further names that resolve to the upstream's address. */
   readonly names?: readonly string[]
   readonly ports?: readonly number[]
@@ -147,7 +149,7 @@ function rigEnvironment(
   options: RigOptions,
   authority: TestAuthority,
   dataDir: string,
-  ports: readonly number[],
+  [tls, plain]: readonly [number, number],
 ): Record<string, string> {
   const names = [ALLOWED, OTHER, ...(options.names ?? [])]
   return {
@@ -157,8 +159,9 @@ function rigEnvironment(
     COATCHECK_UPSTREAM_EXTRACA: authority.caFile,
     COATCHECK_UPSTREAM_RESOLVE: JSON.stringify(Object.fromEntries(names.map((name) => [name, '127.0.0.1']))),
     COATCHECK_EGRESS_PRIVATEADDRESSES: '["127.0.0.0/8"]',
-    COATCHECK_EGRESS_PORTS: JSON.stringify([80, 443, ...ports, ...(options.ports ?? [])]),
+    COATCHECK_EGRESS_PORTS: JSON.stringify([80, 443, tls, plain, ...(options.ports ?? [])]),
     COATCHECK_AUDIT_SINKS: '["none"]',
+    ...options.envFor?.({ tls, plain }),
     ...options.env,
   }
 }
