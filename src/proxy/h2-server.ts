@@ -142,8 +142,9 @@ class Connection {
     this.#exchanges += 1
     const expectsContinue = headers.some((name, i) => i % 2 === 0 && name === 'expect')
     const request = { id, httpVersion: '2.0', method, target, headers, body, expectsContinue, upgrade: null }
-    await this.#handler.request(request, sink)
-    this.#exchanges -= 1
+    await this.#handler.request(request, sink).finally(() => {
+      this.#exchanges -= 1
+    })
   }
 
   /** RFC 9113 10.5, CVE-2023-44487: opening and resetting streams costs the sandbox nothing, so it is rationed. */

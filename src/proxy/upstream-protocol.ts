@@ -15,7 +15,7 @@ import type { Upstream, UpstreamConnection } from './upstream.ts'
 
 /** How often a request is sent anew that an upstream said it did not look at. */
 const MOST_TRIES = 3
-/** How long an upstream is taken to speak what it last agreed on or refused. */
+/** How long an upstream is taken to speak one protocol alone, because it chose HTTP/1.1 over h2, or refused HTTP/1.1. */
 const REMEMBERED_MS = 5 * 60_000
 const MOST_REMEMBERED = 10_000
 
@@ -31,6 +31,7 @@ export class NegotiatingForwarder implements Forwarder {
   readonly #h1: UndiciForwarder
   readonly #connections = new Map<string, H2Connection[]>()
   readonly #opening = new Map<string, Promise<Opened>>()
+  /** Upstreams that speak one protocol alone. */
   readonly #known = new Map<string, { readonly protocol: 'h1' | 'h2'; readonly until: number }>()
 
   constructor(upstream: Upstream, limits: ForwardLimits, h1: UndiciForwarder) {
@@ -105,8 +106,10 @@ export class NegotiatingForwarder implements Forwarder {
   async #dial(key: string, { destination }: OutgoingRequest): Promise<Opened> {
     const opened = await this.#upstream.open(destination, ['h2', 'http/1.1'])
     const isH2 = (opened.socket as TLSSocket).alpnProtocol === 'h2'
-    this.#remember(key, isH2 ? 'h2' : 'h1')
-    if (!isH2) return { h1: opened, isH2 }
+    if (!isH2) {
+      this.#remember(key, 'h1')
+      return { h1: opened, isH2 }
+    }
     const connection = new H2Connection(opened, this.#limits.headerBytes, (closed) => this.#drop(key, closed))
     this.#connections.set(key, [...(this.#connections.get(key) ?? []), connection])
     return { h1: null, isH2 }

@@ -260,3 +260,38 @@ it('a sandbox that is deleted has no further stream on its open connection', asy
   await once(client.session, 'close')
   expect(h2.requests).toHaveLength(1)
 })
+
+it('a program that stops lets the streams under way finish, and takes no more', async () => {
+  const stopping = await Rig.start({ ports: [h2.port] })
+  h2.certifiedBy(stopping.authority)
+  const begun = new Promise<ServerHttp2Stream>((resolve) => h2.answerWith(({ stream }) => resolve(stream)))
+  client = await H2Sandbox.open(stopping, { port: h2.port })
+  const answer = client.ask({ headers: ['authorization', `Bearer ${stopping.secret.placeholder}`] })
+  const stream = await begun
+  const stopped = stopping.stop()
+  await once(client.session, 'goaway')
+  stream.respond({ ':status': 200 })
+  stream.end('finished')
+  expect((await answer).body.toString()).toBe('finished')
+  await stopped
+  h2.certifiedBy(rig.authority)
+})
+
+it('a connection on which nothing happens is closed, and one whose stream waits is not', async () => {
+  const quick = await Rig.start({ ports: [h2.port], env: { COATCHECK_LIMITS_IDLETIMEOUT: '300ms' } })
+  h2.certifiedBy(quick.authority)
+  const begun = new Promise<ServerHttp2Stream>((resolve) => h2.answerWith(({ stream }) => resolve(stream)))
+  client = await H2Sandbox.open(quick, { port: h2.port })
+  const answer = client.ask()
+  const idle = await H2Sandbox.open(quick, { port: h2.port })
+  const refused = await idle.ask({ authority: 'evil.test' })
+  expect(refused.status).toBe(421)
+  await once(idle.session, 'close')
+  await sleep(700)
+  const stream = await begun
+  stream.respond({ ':status': 200 })
+  stream.end('after a while')
+  expect((await answer).body.toString()).toBe('after a while')
+  await quick.stop()
+  h2.certifiedBy(rig.authority)
+})
