@@ -48,7 +48,7 @@ const NOTED_MS = 25
 const NOTED_MANY = 256
 /** A commit costs about as much for one event as for fifty: after a group with this many callers, more are waited for. */
 const CROWD = 4
-const GATHER_MS = 1
+const GATHER_MS = 2
 
 const turnEnd = promisify(setImmediate)
 const pause = promisify(setTimeout)

@@ -11,11 +11,13 @@ import type { SecretValue } from './secret.ts'
 const MASK = '[secret]'
 /** Characters compared at once; also the shortest form that is looked for. */
 const WINDOW = 4
-const BITS = 20
+/** A form this long holds a window that begins at a multiple of four, wherever it stands in the line. */
+const ALIGNED = 2 * WINDOW - 1
+const BITS = 14
 const MAX_VALUES = 1000
 const MAX_CHARACTERS = 4 * 1024 * 1024
 
-/** One form of a watched value; its middle window starts at `offset`. */
+/** One form of a watched value and one window of it, which starts at `offset`. */
 interface Needle {
   readonly text: string
   readonly offset: number
@@ -35,6 +37,8 @@ export class Scrubber {
   /** How many needles share a window's slot, so that most positions of a line cost one look. */
   readonly #slots = new Uint16Array(1 << BITS)
   #characters = 0
+  /** Needles too short to be found by aligned windows alone: while there are any, every window of a line is looked at. */
+  #short = 0
 
   /** Call whenever a value is opened; watching again keeps it from being forgotten. */
   watch(value: SecretValue): void {
@@ -71,12 +75,12 @@ export class Scrubber {
 
   #find(line: string): { start: number; end: number }[] {
     const spans: { start: number; end: number }[] = []
-    let window = 0
-    for (let at = 0; at < line.length; at += 1) {
-      window = (window << 8) | (line.charCodeAt(at) & 0xff)
+    const step = this.#short === 0 ? WINDOW : 1
+    for (let at = 0; at + WINDOW <= line.length; at += step) {
+      const window = windowAt(line, at)
       if (this.#slots[slotOf(window)] === 0) continue
       for (const { text, offset } of this.#byWindow.get(window) ?? []) {
-        const start = at - (WINDOW - 1) - offset
+        const start = at - offset
         if (start >= 0 && line.startsWith(text, start)) spans.push({ start, end: start + text.length })
       }
     }
@@ -84,12 +88,13 @@ export class Scrubber {
   }
 
   #add(digest: string, forms: readonly string[]): void {
-    const needles = forms.map((text) => ({ text, offset: (text.length - WINDOW) >> 1 }))
+    const needles = forms.flatMap(needlesOf)
     const characters = forms.reduce((sum, text) => sum + text.length, 0)
     this.#watched.set(digest, { needles, characters })
     this.#characters += characters
     for (const needle of needles) {
-      const window = windowOf(needle)
+      if (needle.text.length < ALIGNED) this.#short += 1
+      const window = windowAt(needle.text, needle.offset)
       const same = this.#byWindow.get(window)
       if (same === undefined) this.#byWindow.set(window, [needle])
       else same.push(needle)
@@ -101,7 +106,8 @@ export class Scrubber {
     this.#watched.delete(digest)
     this.#characters -= characters
     for (const needle of needles) {
-      const window = windowOf(needle)
+      if (needle.text.length < ALIGNED) this.#short -= 1
+      const window = windowAt(needle.text, needle.offset)
       const rest = (this.#byWindow.get(window) ?? []).filter((other) => other !== needle)
       if (rest.length === 0) this.#byWindow.delete(window)
       else this.#byWindow.set(window, rest)
@@ -117,16 +123,29 @@ export class Scrubber {
 
 /** A JSON line with DEL, C1 controls, line separators and direction marks escaped; C0 ones already are. */
 export function escapeUnprintable(line: string): string {
+  if (!UNPRINTABLE.test(line)) return line
   return line.replace(
-    /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g,
+    new RegExp(UNPRINTABLE, 'g'),
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
 }
 
-function windowOf({ text, offset }: Needle): number {
-  let window = 0
-  for (let at = offset; at < offset + WINDOW; at += 1) window = (window << 8) | (text.charCodeAt(at) & 0xff)
-  return window
+const UNPRINTABLE = /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/
+
+/** A long form by four windows in its middle, one of which is aligned wherever it stands; a short one by its middle. */
+function needlesOf(text: string): Needle[] {
+  if (text.length < ALIGNED) return [{ text, offset: (text.length - WINDOW) >> 1 }]
+  const first = (text.length - ALIGNED) >> 1
+  return [0, 1, 2, 3].map((shift) => ({ text, offset: first + shift }))
+}
+
+function windowAt(text: string, at: number): number {
+  return (
+    ((text.charCodeAt(at) & 0xff) << 24) |
+    ((text.charCodeAt(at + 1) & 0xff) << 16) |
+    ((text.charCodeAt(at + 2) & 0xff) << 8) |
+    (text.charCodeAt(at + 3) & 0xff)
+  )
 }
 
 function slotOf(window: number): number {

@@ -2,12 +2,18 @@
 import type { ServerResponse } from 'node:http'
 import type { ResponseSink } from './message.ts'
 
+/** A whole body up to this goes out in one piece with its head. */
+const ONE_PIECE_BYTES = 8 * 1024
+
 export class H1Sink implements ResponseSink {
   readonly #response: ServerResponse
   #bytes = 0
   #gone = false
   #switched = false
   #onGone: (() => void) | null = null
+  /** The first bytes of the body, for as long as they may turn out to be all of it. */
+  #first: Buffer | null = null
+  #flushed = false
 
   constructor(response: ServerResponse) {
     this.#response = response
@@ -51,11 +57,17 @@ export class H1Sink implements ResponseSink {
   head(status: number, reason: string, headers: readonly string[]): void {
     this.#response.writeHead(status, reason, headers as string[])
     // Node keeps the head for the first byte of the body: together when that is here already, at once when it is not.
-    process.nextTick(this.#flushHead)
+    process.nextTick(this.#flush)
   }
 
   write(chunk: Buffer): boolean {
+    const isFirst = this.#bytes === 0
     this.#bytes += chunk.length
+    if (isFirst && !this.#flushed && chunk.length <= ONE_PIECE_BYTES) {
+      this.#first = chunk
+      return true
+    }
+    this.#writeFirst()
     return this.#response.write(chunk)
   }
 
@@ -70,7 +82,11 @@ export class H1Sink implements ResponseSink {
       for (let i = 0; i < trailers.length; i += 2) pairs.push([trailers[i] as string, trailers[i + 1] as string])
       this.#response.addTrailers(pairs)
     }
-    this.#response.end()
+    const whole = this.#first
+    this.#first = null
+    // As a string, Node writes it together with the head.
+    if (whole === null) this.#response.end()
+    else this.#response.end(whole.toString('latin1'), 'latin1')
   }
 
   settled(): null {
@@ -86,7 +102,14 @@ export class H1Sink implements ResponseSink {
     else this.#response.destroy()
   }
 
-  readonly #flushHead = (): void => {
+  #writeFirst(): void {
+    if (this.#first !== null) this.#response.write(this.#first)
+    this.#first = null
+  }
+
+  readonly #flush = (): void => {
+    this.#flushed = true
+    this.#writeFirst()
     if (this.#bytes === 0 && !this.#response.writableEnded) this.#response.flushHeaders()
   }
 
