@@ -17,7 +17,7 @@ export const PathParams = Type.Object({
 })
 
 export const VaultBody = Type.Object({
-  name: texted(1, 128, 'A name of 1 to 128 printable characters.'),
+  name: texted(1, 120, 'A name of 1 to 120 printable characters.'),
   description: Type.Optional(Nullable(texted(0, 1024, 'Text of at most 1024 characters.'))),
 })
 export const VaultAnswer = Type.Object({
@@ -100,7 +100,8 @@ export function vaultAnswer(scope: Scope): Static<typeof VaultAnswer> {
   const { id, name, description, createdBy, createdAt } = scope
   const created_by_type = createdBy.startsWith('agent:') ? 'agent' : 'user'
   const created_by = created_by_type === 'agent' ? createdBy : `user:${createdBy.replace(/^token:/, '')}`
-  return { id, name, description: description ?? '', created_by, created_by_type, created_at: createdAt }
+  const given = name.replace(/~[0-9a-f]{6}$/, '')
+  return { id, name: given, description: description ?? '', created_by, created_by_type, created_at: createdAt }
 }
 
 const PATH = /^[A-Za-z0-9_-]+(?:\/[A-Za-z0-9_-]+)*$/

@@ -1,5 +1,15 @@
-/** 1Claw's vaults: vaults of the caller's workspace. Shared paths: only keys of that contract are answered here. */
+/**
+ * 1Claw's vaults: vaults of the caller's workspace. Shared paths: only keys of that contract are answered here.
+ *
+ * Vaults are told apart by id there, so a name may be used again; here a name is unique, so a further vault gets a mark behind it
+ * (`prod~1a2b3c`), which that contract's answers leave out.
+ */
 // oxlint-disable oxc/no-async-endpoint-handlers -- a rule about Express: Fastify awaits its handlers
+import { randomBytes } from 'node:crypto'
+import type { Static } from 'typebox'
+import { CoatcheckError } from '../../core/errors.ts'
+import type { Principal } from '../../core/ports.ts'
+import type { Scope } from '../../core/scope.ts'
 import { principalOf } from '../authenticate.ts'
 import type { Api } from '../dependencies.ts'
 import type { ONECLAW_KEYS, OneclawDeps } from './oneclaw-deps.ts'
@@ -19,11 +29,7 @@ export function oneclawVaultRoutes(
 
   const created = { body: VaultBody, response: { 201: VaultAnswer } }
   api.post('/v1/vaults', { ...shared, config: managing, schema: created }, async (request, reply) => {
-    const { name, description = null } = request.body
-    const vault = await vaults.create(principalOf(request), {
-      name,
-      description: description === '' ? null : description,
-    })
+    const vault = await createVault(vaults, principalOf(request), request.body)
     return reply.code(201).send(vaultAnswer(vault))
   })
 
@@ -46,4 +52,18 @@ export function oneclawVaultRoutes(
     await vaults.delete(principalOf(request), request.params.vaultId)
     return reply.code(204).send()
   })
+}
+
+async function createVault(
+  vaults: OneclawDeps['vaults'],
+  principal: Principal,
+  { name, description }: Static<typeof VaultBody>,
+): Promise<Scope> {
+  const input = { name, description: description || null }
+  try {
+    return await vaults.create(principal, input)
+  } catch (error) {
+    if (!(error instanceof CoatcheckError) || error.code !== 'conflict') throw error
+    return await vaults.create(principal, { ...input, name: `${name}~${randomBytes(3).toString('hex')}` })
+  }
 }

@@ -81,7 +81,8 @@ export class CompatApp {
     })
     const text = await answer.text()
     const isJson = (answer.headers.get('content-type') ?? '').includes('json') && text !== ''
-    return { status: answer.status, headers: answer.headers, text, json: isJson ? JSON.parse(text) : undefined }
+    const json: unknown = isJson ? JSON.parse(text) : undefined
+    return { status: answer.status, headers: answer.headers, text, json }
   }
 
   /** As a caller with that token. */
