@@ -132,9 +132,9 @@ async function exportAll(
 /** What an import takes back: counts, ids and dates stay here. */
 function exportedSecret(secret: Secret, value: SecretValue): ExportedSecret {
   const { name, description, type, hosts, placements, allowPlaintext, labels, metadata, externalId } = secret
-  const { readPolicy, expiresAt, maxAccessCount, countUses, rotationPolicy } = secret
+  const { readPolicy, expiresAt, maxAccessCount, countUses, maxOccurrences, rotationPolicy } = secret
   const fields = { name, description, type, hosts, placements, allowPlaintext, labels, metadata, externalId }
-  return { ...fields, readPolicy, expiresAt, maxAccessCount, countUses, rotationPolicy, value }
+  return { ...fields, readPolicy, expiresAt, maxAccessCount, countUses, maxOccurrences, rotationPolicy, value }
 }
 
 function tooMany(what: string, most: number): CoatcheckError {

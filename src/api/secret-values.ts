@@ -2,6 +2,7 @@
 import { CoatcheckError } from '../core/errors.ts'
 import { SecretValue } from '../core/secret.ts'
 import type { RevealedSecret } from '../core/secret-store.ts'
+import { shownValue } from '../core/value-text.ts'
 import type { RevealDocument } from './contract/secrets.ts'
 import { MAX_VALUE_BYTES } from './contract.ts'
 
@@ -25,21 +26,14 @@ export function withValue<F extends { readonly value?: string }>(
 }
 
 export function revealed({ secret, version, value }: RevealedSecret): RevealDocument {
+  const { encoding, text } = shownValue(value)
   return {
     secretId: secret.id,
     name: secret.name,
     version: version.version,
-    ...textOf(value),
+    encoding,
+    value: text,
     accessCount: version.accessCount,
     maxAccessCount: version.maxAccessCount,
   }
-}
-
-/** Any bytes as JSON can hold them. */
-function textOf(value: SecretValue): Pick<RevealDocument, 'encoding' | 'value'> {
-  const bytes = value.reveal()
-  const text = bytes.toString('utf8')
-  return Buffer.from(text, 'utf8').equals(bytes)
-    ? { encoding: 'utf8', value: text }
-    : { encoding: 'base64', value: bytes.toString('base64') }
 }

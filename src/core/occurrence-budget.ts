@@ -6,10 +6,7 @@ import type { MountedSecret } from './secret.ts'
 
 export const DEFAULT_MAX_OCCURRENCES = 1
 
-/** A mounted secret with its own limit, if it has one. */
-export type LimitedSecret = MountedSecret & { readonly maxOccurrences?: number }
-
-export function maxOccurrencesOf(secret: LimitedSecret): number {
+export function maxOccurrencesOf(secret: MountedSecret): number {
   return secret.maxOccurrences ?? DEFAULT_MAX_OCCURRENCES
 }
 
@@ -18,12 +15,12 @@ export class OccurrenceBudget {
   readonly #used = new Map<string, number>()
 
   /** True while one more of this secret may be put. */
-  allows(secret: LimitedSecret): boolean {
+  allows(secret: MountedSecret): boolean {
     return (this.#used.get(secret.id) ?? 0) < maxOccurrencesOf(secret)
   }
 
   /** Uses one; false, and nothing used, when none is left. */
-  take(secret: LimitedSecret): boolean {
+  take(secret: MountedSecret): boolean {
     if (!this.allows(secret)) return false
     this.#used.set(secret.id, (this.#used.get(secret.id) ?? 0) + 1)
     return true

@@ -30,6 +30,7 @@ const FIELDS: Readonly<Record<string, (value: unknown) => boolean>> = {
   expiresAt: isTextOrNull,
   maxAccessCount: (value) => value === null || typeof value === 'number',
   countUses: (value) => typeof value === 'boolean',
+  maxOccurrences: (value) => typeof value === 'number',
   rotationPolicy: (value) => value === null || isObject(value),
 }
 

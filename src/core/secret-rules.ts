@@ -12,6 +12,7 @@ import { checkHeaderSafe } from './substitution.ts'
 export const MAX_NAME_LENGTH = 256
 export const MAX_VALUE_BYTES = 65_536
 /** Shorter values are not masked in responses: they would be found where they are not meant. */
+const MAX_OCCURRENCES = 1000
 export const MIN_MASKED_BYTES = 16
 const MAX_DESCRIPTION_LENGTH = 2_000
 const MAX_LABELS = 64
@@ -134,6 +135,16 @@ export function checkMetadata(metadata: Readonly<Record<string, unknown>>): stri
   throw invalid(
     'The metadata is not allowed.',
     `Use a JSON object of at most ${MAX_METADATA_BYTES} bytes, nested at most ${MAX_METADATA_DEPTH} deep.`,
+  )
+}
+
+/** 1 to 1000. */
+export function checkMaxOccurrences(count: number): number {
+  if (Number.isInteger(count) && count >= 1 && count <= MAX_OCCURRENCES) return count
+  throw new CoatcheckError(
+    'invalid_input',
+    'maxOccurrences is not a whole number from 1 to 1000.',
+    'Most requests hold a credential once: leave it out, or give the number they need.',
   )
 }
 

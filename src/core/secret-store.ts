@@ -38,6 +38,8 @@ interface SecretFields {
   /** 1..1_000_000_000. */
   readonly maxAccessCount?: number | null
   readonly countUses?: boolean
+  /** How often one request may hold it outside of its headers: 1 (default) to 1000. */
+  readonly maxOccurrences?: number
   readonly rotationPolicy?: RotationPolicy | null
 }
 

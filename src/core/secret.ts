@@ -104,6 +104,8 @@ export interface Secret {
   readonly accessCount: number
   /** Releases count as reads do. */
   readonly countUses: boolean
+  /** How often one request may hold it outside of its headers. */
+  readonly maxOccurrences: number
   readonly rotationPolicy: RotationPolicy | null
   /** When the current version is due for rotation; null = never. */
   readonly rotateAt: string | null
@@ -151,4 +153,6 @@ export interface MountedSecret {
   readonly state: 'current' | 'disabled' | 'exhausted'
   /** Opening it counts against `maxAccessCount` and throws `exhausted` when there is none left. Default: false. */
   readonly countUses?: boolean
+  /** How often one request may hold it outside of its headers. Default: 1. */
+  readonly maxOccurrences?: number
 }

@@ -15,11 +15,12 @@ import { BUSY_TIMEOUT_MS, connect, createPrivately, refuseOtherUrls, unusable, w
 import { migrate } from './migrate.ts'
 import { foundation } from './migrations/001-foundation.ts'
 import { controlPlane } from './migrations/002-control-plane.ts'
+import { occurrences } from './migrations/003-occurrences.ts'
 import type { Schema } from './schema.ts'
 import { isDiskFailure, isUniqueViolation, sqliteCode, sqliteDialect } from './sqlite-dialect.ts'
 
 /** In order; each is applied once, in its own transaction. */
-const MIGRATIONS = [foundation, controlPlane]
+const MIGRATIONS = [foundation, controlPlane, occurrences]
 
 const REVISION_CHECK_MS = 200
 const EVERY_PAGE = 2 ** 31 - 1

@@ -60,6 +60,7 @@ export interface SecretRow {
   external_id: string | null
   read_policy: 'never' | 'permission'
   count_uses: number
+  max_occurrences: number
   rotation_policy: string | null
   /** When the current version is due; follows from `rotation_policy`. */
   rotate_at: string | null

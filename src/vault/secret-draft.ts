@@ -2,6 +2,7 @@
 import { CoatcheckError } from '../core/errors.ts'
 import { normalizeHosts } from '../core/host-pattern.ts'
 import { uuidv7 } from '../core/id.ts'
+import { DEFAULT_MAX_OCCURRENCES } from '../core/occurrence-budget.ts'
 import { mintToken, validateDress } from '../core/placeholder.ts'
 import { formatPlacement, type Placement, parsePlacement } from '../core/placement.ts'
 import type { Principal } from '../core/principal.ts'
@@ -12,6 +13,7 @@ import {
   checkExternalId,
   checkLabels,
   checkMaxAccessCount,
+  checkMaxOccurrences,
   checkMetadata,
   checkPlacementCount,
   checkReadPolicy,
@@ -80,6 +82,7 @@ export function draftNew(input: NewSecret, { principal, policy, moment, latest }
     external_id: checkExternalId(input.externalId ?? null),
     read_policy: checkReadPolicy(input.readPolicy ?? 'never'),
     count_uses: input.countUses === true ? 1 : 0,
+    max_occurrences: checkMaxOccurrences(input.maxOccurrences ?? DEFAULT_MAX_OCCURRENCES),
     rotation_policy,
     rotate_at: rotationDueAt(readRotationPolicy(rotation_policy), moment.time),
   }
@@ -148,6 +151,7 @@ export async function draftPatch(
     external_id: given(patch.externalId, old.external_id, checkExternalId),
     read_policy: given(patch.readPolicy, old.read_policy, (wanted) => tightenReadPolicy(old.read_policy, wanted)),
     count_uses: (patch.countUses ?? old.count_uses === 1) ? 1 : 0,
+    max_occurrences: given(patch.maxOccurrences, old.max_occurrences, checkMaxOccurrences),
     updated_at: time,
     deleted_at: null,
     ...(value === undefined ? {} : { access_count: 0, disabled_at: null, version_created_at: time }),

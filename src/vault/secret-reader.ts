@@ -126,6 +126,7 @@ export class MountedSecrets implements SecretReader {
       expiresAt: expiresAt !== null && expiresAt <= this.#database.latest() ? LAPSED : expiresAt,
       state: row.disabled_at !== null ? 'disabled' : used ? 'exhausted' : 'current',
       countUses: row.count_uses === 1,
+      maxOccurrences: row.max_occurrences,
     })
     this.#keep(this.#found, key, found, revision)
     return found

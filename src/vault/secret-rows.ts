@@ -139,6 +139,7 @@ export function showSecret(row: ShownRow, principal: Principal, now: number): Se
     maxAccessCount: row.max_access_count,
     accessCount: row.access_count,
     countUses: row.count_uses === 1,
+    maxOccurrences: row.max_occurrences,
     rotationPolicy: readRotationPolicy(row.rotation_policy),
     rotateAt: row.rotate_at,
     createdBy: row.created_by,

@@ -3,7 +3,6 @@ import { decideInBody } from '../../src/core/body-decision.ts'
 import { type BodyMedia, mediaOf } from '../../src/core/body-media.ts'
 import { BodySubstituter, type DecideInBody, substituteBody } from '../../src/core/body-substitution.ts'
 import { EncodedPlaceholderScanner } from '../../src/core/encoded-scanner.ts'
-import type { LimitedSecret } from '../../src/core/occurrence-budget.ts'
 import { formatSpot } from '../../src/core/placement.ts'
 import { type MountedSecret, SecretValue } from '../../src/core/secret.ts'
 import type { Release } from '../../src/core/substitution.ts'
@@ -46,7 +45,7 @@ export interface BodyRun {
 
 export function bodyRelease(row: BodySecretRow): Release {
   const placeholder = `${row.dress ?? ''}xcoat_${row.name.toLowerCase().repeat(26)}`
-  const limit: Partial<LimitedSecret> = row.maxOccurrences === undefined ? {} : { maxOccurrences: row.maxOccurrences }
+  const limit: Partial<MountedSecret> = row.maxOccurrences === undefined ? {} : { maxOccurrences: row.maxOccurrences }
   const secret = { ...mounted({ name: row.name, placeholder, placements: row.placements }), ...limit }
   const value = Buffer.from(row.valueBase64 ?? row.value ?? '', row.valueBase64 === undefined ? 'utf8' : 'base64')
   return { secret, value: new SecretValue(value) }

@@ -145,7 +145,7 @@ describe('a chosen placement', () => {
 
   it('query takes a value in any parameter', async () => {
     const value = canary('queries')
-    const { placeholder } = await mount(value, { placements: ['query'] })
+    const { placeholder } = await mount(value, { placements: ['query'], maxOccurrences: 2 })
     await ask(`/?a=${placeholder}&b=x${placeholder}y`, [])
     expect(rig.upstream.last.target).toBe(`/?a=${value}&b=x${value}y`)
   })

@@ -30,6 +30,12 @@ class WholeSink implements ResponseSink {
   onGone(): void {}
   end(): void {}
   abort(): void {}
+  settled(): null {
+    return null
+  }
+  explain(error: unknown): unknown {
+    return error
+  }
 }
 
 const observer: ForwardObserver = { reached: () => undefined, received: () => undefined }

@@ -58,6 +58,9 @@ const writableSecret = {
   expiresAt: Type.Optional(expiresAtField),
   maxAccessCount: Type.Optional(Nullable(countField)),
   countUses: Type.Optional(flagField),
+  maxOccurrences: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: 1000, description: 'A whole number from 1 to 1000.' }),
+  ),
   rotationPolicy: Type.Optional(Nullable(rotationField)),
 }
 
@@ -128,6 +131,7 @@ const secretFields = {
   maxAccessCount: Nullable(Type.Integer()),
   accessCount: Type.Integer(),
   countUses: Type.Boolean(),
+  maxOccurrences: Type.Integer(),
   rotationPolicy: Nullable(JsonObject),
   rotateAt: Nullable(Type.String()),
   createdBy: Type.String(),
