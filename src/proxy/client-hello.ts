@@ -29,7 +29,7 @@ const RANDOM = 32
 
 class Malformed extends Error {}
 
-/** Takes as many bytes as there are; never throws. At most 64 records and 16 KiB are ever asked for. */
+/** Takes as many bytes as there are; never throws. It never asks for more than 33 KiB. */
 export function readClientHello(bytes: Buffer): ClientHello {
   try {
     const message = messageIn(bytes)
