@@ -6,6 +6,7 @@ import { mkdir } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import tls from 'node:tls'
 import type { ApiDeps, Gauge } from './api/dependencies.ts'
+import { openIdLogin, type TokenVerifier } from './api/oidc.ts'
 import { AuditLog } from './audit/audit-log.ts'
 import { AuditRecords } from './audit/records.ts'
 import { openSink } from './audit/sinks.ts'
@@ -70,6 +71,7 @@ export class DataDirectory {
   readonly usage: UsageRecorder
   readonly reminder: RotationReminder
   readonly mounted: SecretReader
+  readonly oidc: TokenVerifier | null
   readonly adminToken: { readonly path: string; readonly created: boolean }
 
   private constructor(parts: Omit<DataDirectory, 'close' | 'apiDeps' | 'backup'>) {
@@ -93,6 +95,7 @@ export class DataDirectory {
     this.usage = parts.usage
     this.reminder = parts.reminder
     this.mounted = parts.mounted
+    this.oidc = parts.oidc
     this.adminToken = parts.adminToken
   }
 
@@ -112,7 +115,6 @@ export class DataDirectory {
     for (const warning of authority.warnings) log.warn({}, warning)
     const sealer = new Sealer(keyring)
     const stores = { database, audit, clock }
-    const policy = { requireHosts: settings.secrets.requireHosts, defaultPlacements: settings.secrets.placements }
     const tokens = new Tokens(stores)
     const usage = new UsageRecorder(database, log)
     const reminder = new RotationReminder(stores)
@@ -125,19 +127,11 @@ export class DataDirectory {
       records: new AuditRecords({ databaseFile: database.file, dataDir: path }),
       authority,
       trust: await writeTrustFiles(join(path, 'trust'), authority.certificatePem, systemRoots()),
-      secrets: new Secrets({ ...stores, sealer, policy }),
-      sandboxes: new Sandboxes(stores),
-      tokens,
-      reveals: new Reveals({ ...stores, sealer, usage }),
-      reports: new Reports(stores),
-      workspaces: new Workspaces(stores),
-      vaults: new Vaults(stores),
-      principals: new Principals(stores),
-      policies: new Policies(stores),
-      settings: new WorkspacesSettings(stores),
+      ...storesOf(stores, { sealer, usage, tokens, settings }),
       usage,
       reminder,
       mounted: watched(new MountedSecrets({ database, sealer, clock }), { scrub: options.scrub, usage, clock }),
+      oidc: settings.api.oidc === null ? null : await openIdLogin(settings.api.oidc, new Principals(stores)),
       adminToken: await tokens.ensureAdminToken(path),
     })
     opened.move()
@@ -154,7 +148,7 @@ export class DataDirectory {
       audit: this.records,
       trail: this.records,
       gauges: () => this.#gauges(),
-      oidc: null,
+      oidc: this.oidc,
       requestsPerMinute: REQUESTS_PER_MINUTE,
       authority: {
         certificatePem,
@@ -189,6 +183,36 @@ export class DataDirectory {
     await this.usage.flush()
     await this.audit.close()
     await this.database.close()
+  }
+}
+
+interface StoreParts {
+  readonly database: Database
+  readonly audit: AuditLog
+  readonly clock: Clock
+}
+
+interface StoreOptions {
+  readonly sealer: Sealer
+  readonly usage: UsageRecorder
+  readonly tokens: Tokens
+  readonly settings: Settings
+}
+
+/** The stores of the control plane, over one database and one log. */
+function storesOf(parts: StoreParts, { sealer, usage, tokens, settings }: StoreOptions) {
+  const policy = { requireHosts: settings.secrets.requireHosts, defaultPlacements: settings.secrets.placements }
+  return {
+    secrets: new Secrets({ ...parts, sealer, policy }),
+    sandboxes: new Sandboxes(parts),
+    tokens,
+    reveals: new Reveals({ ...parts, sealer, usage }),
+    reports: new Reports(parts),
+    workspaces: new Workspaces(parts),
+    vaults: new Vaults(parts),
+    principals: new Principals(parts),
+    policies: new Policies(parts),
+    settings: new WorkspacesSettings(parts),
   }
 }
 

@@ -10,6 +10,7 @@ import type { SettingAt, SettingPath } from './settings.ts'
 import { egressRule } from './settings-egress-rule.ts'
 import type { Kind } from './settings-kinds.ts'
 import { byteSize, choice, duration, list, mapOf, orNull, text, trueOrFalse, wholeNumber } from './settings-kinds.ts'
+import { oidcLogin } from './settings-oidc.ts'
 import {
   onlyNone,
   parseCidr,
@@ -139,6 +140,11 @@ export const SETTINGS: { readonly [P in SettingPath]: SettingRow<SettingAt<P>> }
     comment: 'Address of the API and console. It speaks plain HTTP: beyond loopback, put TLS in front of it.',
     default: '127.0.0.1:8081',
     kind: listen,
+  },
+  'api.oidc': {
+    comment: 'Logins by an identity provider: null, or { issuer: URL, audience, jwks: URL or FILE, roleClaim }.',
+    default: null,
+    kind: orNull(oidcLogin),
   },
   'egress.default': {
     comment: 'What happens to a request that no rule names: allow or deny.',

@@ -49,8 +49,20 @@ export interface SocksSettings {
   readonly identity: ProxyIdentity
 }
 
+/** Logins by an identity provider. */
+export interface OidcSettings {
+  /** As tokens name it, to the letter. */
+  readonly issuer: string
+  readonly audience: string
+  /** An https URL, or the path of a file with a JWK set. */
+  readonly jwks: string
+  /** A claim that holds the role; null = the principal's own role. */
+  readonly roleClaim: string | null
+}
+
 export interface ApiSettings {
   readonly listen: ListenAddress
+  readonly oidc: OidcSettings | null
 }
 
 export interface EgressSettings {

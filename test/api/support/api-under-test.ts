@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { request } from 'undici'
+import { expect } from 'vitest'
 import type { AuditEventDocument, CheckpointDocument, VerifyDocument } from '../../../src/api/contract/audit.ts'
 import type { SandboxCredentials } from '../../../src/api/contract/sandboxes.ts'
 import type { PolicyDocument, ScopeDocument, SettingsDocument } from '../../../src/api/contract/scopes.ts'
@@ -11,12 +12,13 @@ import type { RevealDocument, SecretDocument, VersionDocument } from '../../../s
 import type { AuthorityDocument, ReadyDocument } from '../../../src/api/contract/server.ts'
 import type { PrincipalDocument, TokenCreated } from '../../../src/api/contract/tokens.ts'
 import type { ErrorDocument } from '../../../src/api/contract.ts'
-import type { ApiDeps } from '../../../src/api/dependencies.ts'
+import type { Api, ApiDeps } from '../../../src/api/dependencies.ts'
 import { buildApi } from '../../../src/api/server.ts'
 import { defaultSettings } from '../../../src/config.ts'
 import type { Log } from '../../../src/core/ports.ts'
 import { Scrubber } from '../../../src/core/scrub.ts'
 import { DataDirectory } from '../../../src/data-directory.ts'
+import { Documented, type OpenApiDocument } from './documented.ts'
 
 /** Longer than every limit of display and long enough to be masked; looked for in everything that comes out. */
 export const CANARY = 'canary-5b1f0e7a9d3c4c6e8f21'
@@ -67,9 +69,22 @@ export class RecordingLog implements Log {
   }
 }
 
+interface Parts extends Pick<ApiUnderTest, 'url' | 'deps' | 'data' | 'log' | 'clock' | 'adminToken'> {
+  readonly documented: Documented
+  readonly close: () => Promise<void>
+}
+
 export class SetClock {
   now = Date.parse('2030-01-01T00:00:00.000Z')
   readonly read = (): number => this.now
+}
+
+/** Made once: every API under test has the same routes. */
+const judge: { documented?: Promise<Documented> } = {}
+
+async function documented(api: Api): Promise<Documented> {
+  const { body } = await api.inject({ url: '/openapi.json', headers: { host: 'localhost' } })
+  return new Documented(JSON.parse(body) as OpenApiDocument)
 }
 
 export class ApiUnderTest {
@@ -80,9 +95,11 @@ export class ApiUnderTest {
   readonly clock: SetClock
   /** Of the account: what `admin-token` holds. */
   readonly adminToken: string
+  readonly #documented: Documented
   readonly #close: () => Promise<void>
 
-  private constructor(parts: Omit<ApiUnderTest, 'port' | 'stop' | 'call' | 'close'> & { close: () => Promise<void> }) {
+  private constructor(parts: Parts) {
+    this.#documented = parts.documented
     this.url = parts.url
     this.deps = parts.deps
     this.data = parts.data
@@ -113,12 +130,13 @@ export class ApiUnderTest {
     const api = buildApi(deps)
     const url = await api.listen({ host: '127.0.0.1', port: 0 })
     const adminToken = (await readFile(data.adminToken.path, 'utf8')).trim()
+    judge.documented ??= documented(api)
     const close = async () => {
       await api.close()
       await data.close()
       await rm(dir, { recursive: true, force: true })
     }
-    return new ApiUnderTest({ url, deps, data, log, clock, adminToken, close })
+    return new ApiUnderTest({ url, deps, data, log, clock, adminToken, documented: await judge.documented, close })
   }
 
   get port(): number {
@@ -129,7 +147,7 @@ export class ApiUnderTest {
     return this.#close()
   }
 
-  /** As an administrator, unless the headers say otherwise; a string body goes out as it is. */
+  /** Every JSON answer is held to the OpenAPI document. As an administrator, unless the headers say otherwise; a string body goes out as it is. */
   async call(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
     const payload =
       body === undefined || typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body)
@@ -145,11 +163,13 @@ export class ApiUnderTest {
     })
     const text = await answer.body.text()
     const isJson = String(answer.headers['content-type'] ?? '').includes('json')
+    const json: unknown = isJson && text !== '' ? JSON.parse(text) : undefined
+    expect(this.#documented.mistakes(method, path, answer.statusCode, json)).toEqual([])
     return {
       status: answer.statusCode,
       headers: Object.fromEntries(Object.entries(answer.headers).map(([name, value]) => [name, String(value)])),
       text,
-      json: (isJson && text !== '' ? JSON.parse(text) : undefined) as AnyDocument,
+      json: json as AnyDocument,
     }
   }
 }

@@ -20,7 +20,7 @@ export async function routeTable(deps: ApiDeps): Promise<readonly TableRoute[]> 
   await api.close()
   // Read when all are there: an inner scope marks its routes after the outer hook has seen them.
   return seen.flatMap((route) => {
-    const foreign = (route.schema as { readonly hide?: boolean } | undefined)?.hide === true
+    const foreign = route.schema?.hide === true
     const methods = [route.method].flat().filter((method) => method !== 'HEAD')
     return methods.map((method) => ({ method, path: route.url, permission: route.config?.permission, foreign }))
   })
