@@ -20,6 +20,8 @@ export type BodyMedia =
   | { readonly kind: 'text' }
   /** Text in a syntax that is not followed here, such as HTML, YAML or GraphQL: takes values that need no escape. */
   | { readonly kind: 'code' }
+  /** A WebSocket text message that is no JSON: takes values that are UTF-8, as all of it has to be (RFC 6455 5.6). */
+  | { readonly kind: 'message' }
   | { readonly kind: 'unknown' }
 
 const UNKNOWN: BodyMedia = Object.freeze({ kind: 'unknown' })
@@ -74,12 +76,21 @@ export function mediaOf(contentType: string | undefined): BodyMedia {
   return charset === undefined || charsets.test(charset) ? media : UNKNOWN
 }
 
+/** Bytes of a message that tell what it is. */
+const TELLING_BYTES = 64
+
 /**
  * Of a WebSocket text message, by its beginning: JSON when it opens an object or array, after the digits that
  * Engine.IO and Socket.IO put before theirs; else text.
  */
 export function mediaOfMessage(beginning: Buffer): BodyMedia {
-  return /^[ \t\r\n\d]*[[{]/.test(beginning.toString('latin1', 0, 64)) ? { kind: 'json' } : { kind: 'text' }
+  const json = /^[ \t\r\n\d]*[[{]/.test(beginning.toString('latin1', 0, TELLING_BYTES))
+  return json ? { kind: 'json' } : { kind: 'message' }
+}
+
+/** False while more bytes could still make another thing of it. */
+export function tellsMedia(beginning: Buffer): boolean {
+  return beginning.length >= TELLING_BYTES || !/^[ \t\r\n\d]*$/.test(beginning.toString('latin1'))
 }
 
 function syntaxOf(type: string, parameters: ReadonlyMap<string, string>): BodyMedia {

@@ -3,7 +3,7 @@ import type { BodyMedia } from './body-media.ts'
 import type { BodyPlace, PlaceReader } from './body-place.ts'
 import { closed, SamePlace } from './body-place.ts'
 import type { Writing } from './body-value.ts'
-import { writePlain, writeRaw } from './body-value.ts'
+import { writePlain, writeRaw, writeText } from './body-value.ts'
 import { FormReader } from './form-body.ts'
 import { JsonReader } from './json-body.ts'
 import { MultipartReader } from './multipart-body.ts'
@@ -24,6 +24,8 @@ export function placeReader(media: BodyMedia): PlaceReader {
       return new SamePlace(everywhere(writeRaw))
     case 'code':
       return new SamePlace(everywhere(writePlain))
+    case 'message':
+      return new SamePlace(everywhere(writeText))
     case 'unknown':
       return new SamePlace(closed('media'))
   }

@@ -246,10 +246,10 @@ export async function* substituteBody(
 ): AsyncGenerator<Buffer, void, undefined> {
   for await (const chunk of source) {
     substituter.push(chunk)
-    yield* ready(substituter, decide)
+    yield* decidedBytes(substituter, decide)
   }
   substituter.end()
-  yield* ready(substituter, decide)
+  yield* decidedBytes(substituter, decide)
 }
 
 /** The same for a body that is complete: without a placeholder in it, its syntax is not even looked at. */
@@ -260,11 +260,15 @@ export async function substituteWhole(
 ): Promise<Buffer> {
   substituter.push(body)
   substituter.end()
-  const parts = await Array.fromAsync(ready(substituter, decide))
+  const parts = await Array.fromAsync(decidedBytes(substituter, decide))
   return parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts)
 }
 
-async function* ready(substituter: BodySubstituter, decide: DecideInBody): AsyncGenerator<Buffer, void, undefined> {
+/** All that can be sent after a `push` or `end`, each placeholder on the way decided on. */
+export async function* decidedBytes(
+  substituter: BodySubstituter,
+  decide: DecideInBody,
+): AsyncGenerator<Buffer, void, undefined> {
   for (let step = substituter.next(); step !== null; step = substituter.next()) {
     if (step.kind === 'bytes') {
       yield step.bytes

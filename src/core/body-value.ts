@@ -58,6 +58,12 @@ export const writeForm: Writing = (value) => mapped(value.reveal(), FORM_TEXT)
 /** As it is. */
 export const writeRaw: Writing = (value) => ({ ok: true, bytes: value.reveal() })
 
+/** As it is, where all has to be UTF-8. */
+export const writeText: Writing = (value) => {
+  const bytes = value.reveal()
+  return textOf(bytes) === null ? NOT_UTF8 : { ok: true, bytes }
+}
+
 /** As it is, where the syntax is not known. */
 export const writePlain: Writing = (value) => {
   const bytes = value.reveal()

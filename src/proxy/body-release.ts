@@ -6,24 +6,27 @@
  * its new length; a larger one is sent chunked, or refused at the first swap, as the settings say.
  */
 import { Readable } from 'node:stream'
-import { decideInBody } from '../core/body-decision.ts'
 import { mediaOf } from '../core/body-media.ts'
 import { BodySubstituter, type DecideInBody, substituteBody } from '../core/body-substitution.ts'
 import { CoatcheckError } from '../core/errors.ts'
 import type { OccurrenceBudget } from '../core/occurrence-budget.ts'
-import { formatSpot } from '../core/placement.ts'
-import { decideRelease } from '../core/policy.ts'
 import type { MountedSecret } from '../core/secret.ts'
 import type { Release } from '../core/substitution.ts'
 import { codingOf, decoded, encoded } from './content-coding.ts'
+import {
+  type ContentPorts,
+  longestDress,
+  placeableSecrets,
+  releasableInContent,
+  releaseInContent,
+  requireNoneWithheld,
+} from './content-release.ts'
 import type { ExchangeRecord } from './exchange-log.ts'
 import { single, without } from './headers.ts'
 import type { Destination, ExchangeRequest } from './message.ts'
-import type { ReleasePorts } from './release.ts'
-import { type InBody, RequestBody } from './request-body.ts'
+import { RequestBody } from './request-body.ts'
 
-export interface BodyPorts extends ReleasePorts {
-  readonly inBody: InBody
+export interface BodyPorts extends ContentPorts {
   /** Bodies with a Content-Length up to this are completed before they are sent. */
   readonly completeBytes: number
   /** What becomes of a larger one whose length a swap would change. */
@@ -61,16 +64,16 @@ export async function outgoingBody(
 ): Promise<OutgoingBody> {
   const { headers } = context
   if (request.body === null) return { stream: null, headers, releases: [], bytes: 0, withheld: 0 }
-  const placeable = await placeableSecrets(ports, request, context)
+  const placeable = await placeableSecrets(ports, { sandbox: request.sandbox, ...context }, 'body')
   const coding = codingOf(single(headers, 'content-encoding'))
-  if (placeable.length === 0 || coding === 'other') return untouched(request.body, headers, ports.inBody)
+  if (placeable.length === 0 || coding === 'other') return untouched(request.body, headers, ports)
   const rewriting = new Rewriting(ports, request, context, placeable)
   const length = Number(single(headers, 'content-length') ?? Number.NaN)
   if (length <= ports.completeBytes) return await rewriting.completed()
   return await rewriting.streamed(Number.isNaN(length))
 }
 
-function untouched(source: Readable, headers: readonly string[], inBody: InBody): OutgoingBody {
+function untouched(source: Readable, headers: readonly string[], { inBody }: ContentPorts): OutgoingBody {
   const body = new RequestBody(source, { inBody, contentType: single(headers, 'content-type') })
   return {
     stream: body,
@@ -83,20 +86,6 @@ function untouched(source: Readable, headers: readonly string[], inBody: InBody)
       return body.placeholders
     },
   }
-}
-
-/** Mounted secrets that some place in this request's body could take. */
-async function placeableSecrets(
-  ports: BodyPorts,
-  request: ExchangeRequest,
-  { destination }: BodyContext,
-): Promise<readonly MountedSecret[]> {
-  const mounted = await ports.secrets.placeable(request.sandbox, 'body')
-  const now = ports.clock()
-  return mounted.filter((secret) => {
-    const selector = secret.placements.find((placement) => placement.kind === 'body')?.selector ?? null
-    return decideRelease(secret, { kind: 'body', selector }, { ...destination, now }).allow
-  })
 }
 
 /** One body that is rewritten. */
@@ -119,7 +108,7 @@ class Rewriting {
     this.#substituter = new BodySubstituter({
       media: mediaOf(single(context.headers, 'content-type')),
       budget: context.budget,
-      longestDress: Math.max(...placeable.map((secret) => secret.placeholder.length - secret.token.length)),
+      longestDress: longestDress(placeable),
     })
   }
 
@@ -181,29 +170,17 @@ class Rewriting {
   }
 
   readonly #decide: DecideInBody = async (occurrence) => {
-    const { ports, sandbox, destination, record } = { ports: this.#ports, ...this.#request, ...this.#context }
-    const secret = await ports.secrets.find(sandbox, occurrence.token)
-    const decision = decideInBody(secret, occurrence, { ...destination, now: ports.clock() })
-    if (!decision.allow) {
-      if (ports.inBody === 'refuse') throw new CoatcheckError(decision.reason, decision.message, decision.hint)
-      return null
-    }
+    const from = { sandbox: this.#request.sandbox, ...this.#context }
+    const secret = await releasableInContent(this.#ports, from, occurrence)
+    if (secret === null) return null
     if (this.#fixedLength) throw tooLarge()
-    const release = { secret: decision.secret, value: await ports.secrets.open(decision.secret) }
-    const { id, name, version } = release.secret
-    await record.release([{ id, name, version, placement: formatSpot(occurrence.spot) }])
+    const release = await releaseInContent(this.#ports, from, secret, occurrence)
     this.#released.push(release)
     return release
   }
 
-  /** Placeholders where nothing is ever put are not asked about, but `refuse` means them too. */
   #requireNoneWithheld(): void {
-    if (this.#ports.inBody !== 'refuse' || this.#substituter.withheld === 0) return
-    throw new CoatcheckError(
-      'placement_not_allowed',
-      'The request body holds a placeholder where no value may be put.',
-      'Remove it, or set secrets.inBody to report.',
-    )
+    requireNoneWithheld(this.#ports.inBody, this.#substituter.withheld)
   }
 }
 

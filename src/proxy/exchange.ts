@@ -18,6 +18,7 @@ import { askInspectable, MaskedSink } from './masked-response.ts'
 import type { ExchangeRequest, Forwarder, ResponseSink } from './message.ts'
 import { reject } from './rejection.ts'
 import { auditedSecrets, decideReleases, nothingReleased } from './release.ts'
+import { outgoingUpgrade } from './websocket-release.ts'
 
 export interface ExchangePorts extends ExchangeLogPorts, BodyPorts {
   readonly egress: EgressPolicy
@@ -56,8 +57,13 @@ export async function runExchange(ports: ExchangePorts, request: ExchangeRequest
     const masker = echoable.length === 0 ? null : (ports.maskers?.of(echoable) ?? null)
     const sink =
       masker === null ? client : new DecodedSink(new MaskedSink(client, masker, request.method), request.method)
-    const { sandbox, upgrade } = request
-    const to = { workspaceId: sandbox.workspaceId, destination }
+    const upgrade = await outgoingUpgrade(ports, request, {
+      destination,
+      record,
+      budget: releases.budget,
+      releases: echoable,
+    })
+    const to = { workspaceId: request.sandbox.workspaceId, destination }
     const outgoing = { ...swapped, ...to, upgrade, body: body.stream, received: request }
     outgoing.headers = masker === null ? body.headers : askInspectable(body.headers)
     const forwarder = upgrade === null ? ports.forwarder : ports.upgrader

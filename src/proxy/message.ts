@@ -8,6 +8,7 @@ import type { Duplex, Readable } from 'node:stream'
 import type { CoatcheckError } from '../core/errors.ts'
 import type { Authority, CanonicalHost } from '../core/host.ts'
 import type { SandboxIdentity } from '../core/sandbox.ts'
+import type { Inspection } from './websocket-release.ts'
 
 export type Scheme = 'http' | 'https'
 
@@ -47,6 +48,12 @@ export interface UpgradeSocket {
   readonly head: Buffer
 }
 
+/** The same on its way upstream. */
+export interface OutgoingUpgrade extends UpgradeSocket {
+  /** What is done with its messages; null when bytes pass as they are. */
+  readonly inspection: Inspection | null
+}
+
 export interface ExchangeRequest {
   /** UUIDv7; shown to the sandbox as `requestId`. */
   readonly id: string
@@ -73,7 +80,7 @@ export interface OutgoingRequest {
   readonly path: string
   readonly headers: readonly string[]
   readonly body: Readable | null
-  readonly upgrade: UpgradeSocket | null
+  readonly upgrade: OutgoingUpgrade | null
   /** The request as it came: by which protocol, and what stood where something was swapped. */
   readonly received: Pick<ExchangeRequest, 'httpVersion' | 'target' | 'headers'>
 }

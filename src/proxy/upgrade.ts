@@ -1,7 +1,7 @@
 /**
  * WebSocket handshakes (RFC 6455 4): decided on like any request, sent on a connection that was vetted and verified
- * here, then opaque both ways. http-proxy-middleware joins the two sockets; its error page is not installed, because it
- * would show the URL.
+ * here, then opaque both ways, or inspected. http-proxy-middleware joins the two ends, of which the sandbox's is a stream
+ * that inspects where there is something to inspect; its error page is not installed, because it would show the URL.
  */
 
 import type { IncomingMessage } from 'node:http'
@@ -11,9 +11,14 @@ import type { Duplex } from 'node:stream'
 import { createProxyMiddleware } from 'http-proxy-middleware'
 import { CoatcheckError } from '../core/errors.ts'
 import { formatAuthority } from '../core/host.ts'
-import { requireKnownFraming, responseFields, single } from './headers.ts'
-import type { Forwarder, ForwardObserver, OutgoingRequest, ResponseSink, UpgradeSocket } from './message.ts'
+import { every, requireKnownFraming, responseFields, single, without } from './headers.ts'
+import type { Forwarder, ForwardObserver, OutgoingRequest, OutgoingUpgrade, ResponseSink } from './message.ts'
 import type { Upstream } from './upstream.ts'
+import { InspectedEnd } from './websocket-end.ts'
+
+const EXTENSIONS = 'sec-websocket-extensions'
+/** With extensions, such as permessage-deflate, frames are not what they say. */
+const NOT_INSPECTABLE = new Set([EXTENSIONS])
 
 /** A complete client handshake; anything else that says `Upgrade` is an ordinary request without it. */
 export function isWebSocketHandshake(method: string, headers: readonly string[]): boolean {
@@ -70,7 +75,7 @@ export class WebSocketForwarder implements Forwarder {
   async forward(request: OutgoingRequest, sink: ResponseSink, observer: ForwardObserver): Promise<void> {
     const { socket, peer } = await this.#upstream.open(request.destination, ['http/1.1'])
     observer.reached(peer)
-    const client = (request.upgrade as UpgradeSocket).socket as Socket
+    const client = (request.upgrade as OutgoingUpgrade).socket as Socket
     try {
       await join(request, socket, sink, this.#limits)
     } finally {
@@ -80,49 +85,79 @@ export class WebSocketForwarder implements Forwarder {
   }
 }
 
-/** Resolves when both sockets are done; rejects when it ended before the upstream answered. */
+/** Resolves when both sockets are done; rejects when it ended before the upstream answered, or was ended here. */
 function join(request: OutgoingRequest, upstream: Socket, sink: ResponseSink, limits: UpgradeLimits): Promise<void> {
-  const { socket: client, head } = request.upgrade as UpgradeSocket
-  const { host, port } = request.destination
+  const { socket, head, inspection } = request.upgrade as OutgoingUpgrade
+  const client = socket as Socket
   const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const fail = (error: unknown) => reject(brokenOff(error))
+  const failed = (error: unknown) => reject(brokenOff(error))
   const leave = () => client.destroy()
   const deadline = setTimeout(() => reject(unanswered()), limits.headersTimeoutMs)
-  const middleware = createProxyMiddleware({
-    target: `http://${formatAuthority(host, port)}`,
+  const inspected = inspection === null ? null : new InspectedEnd(client, head, inspection)
+  const middleware = handshaker(request, upstream, {
+    failed,
+    answered(response) {
+      clearTimeout(deadline)
+      relayAnswer(response, sink).then(resolve, reject)
+    },
+    agreed(response, joinEnds) {
+      clearTimeout(deadline)
+      // Their frames could not be read, and the sandbox would believe that the extension was agreed on.
+      if (inspection !== null && every(response.rawHeaders, EXTENSIONS).length > 0) return reject(unaskedExtension())
+      client.off('end', leave).once('close', () => (inspected?.failure ? reject(inspected.failure) : resolve()))
+      client.setTimeout(limits.idleTimeoutMs, leave)
+      upstream.once('close', () => (inspected ?? client).end())
+      response.headers = fieldsOf(sink.switching(responseFields(response.rawHeaders)))
+      joinEnds()
+    },
+  })
+  sink.onGone(() => failed(new Error('the sandbox went away')))
+  // Until the upstream agrees nothing reads this socket, and so nothing would notice that the sandbox left.
+  client.once('end', leave).read(0)
+  const headers = inspection === null ? request.headers : without(request.headers, NOT_INSPECTABLE)
+  const handshake = { method: 'GET', url: request.path, headers: fieldMap(headers), socket: { server: {} } }
+  const [end, early] = inspected === null ? [client, head] : [inspected, Buffer.alloc(0)]
+  middleware.upgrade(handshake as unknown as IncomingMessage, end as Socket, early)
+  return promise.finally(() => clearTimeout(deadline))
+}
+
+/** What may become of a handshake. */
+interface Outcomes {
+  readonly failed: (error: unknown) => void
+  /** The upstream said something else than 101. */
+  readonly answered: (response: IncomingMessage) => void
+  /** @param joinEnds writes the 101 with the response's `headers`, and pipes both ways. */
+  readonly agreed: (response: IncomingMessage, joinEnds: () => void) => void
+}
+
+type OnUpgrade = (response: IncomingMessage, socket: Duplex, head: Buffer) => void
+
+function handshaker({ destination }: OutgoingRequest, upstream: Socket, on: Outcomes) {
+  return createProxyMiddleware({
+    target: `http://${formatAuthority(destination.host, destination.port)}`,
     agent: new OneConnection(upstream),
     ejectPlugins: true,
     plugins: [
       (proxy) => {
-        proxy.on('error', fail)
-        proxy.on('proxyReqWs', (upstreamRequest) => {
-          upstreamRequest.prependListener('upgrade', (response: IncomingMessage) => {
-            clearTimeout(deadline)
-            client.off('end', leave).once('close', resolve)
-            ;(client as Socket).setTimeout(limits.idleTimeoutMs, leave)
-            upstream.once('close', () => client.end())
-            response.headers = fieldsOf(sink.switching(responseFields(response.rawHeaders)))
-          })
-          // In place of the middleware's own listeners, which it adds after this event: they would pipe the answer raw,
-          // and close the socket before a failure is answered.
-          queueMicrotask(() => {
-            upstreamRequest.removeAllListeners('response').removeAllListeners('error')
-            upstreamRequest.on('error', fail)
-            upstreamRequest.once('response', (response) => {
-              clearTimeout(deadline)
-              relayAnswer(response, sink).then(resolve, reject)
-            })
-          })
-        })
+        proxy.on('error', on.failed)
+        // The middleware's own listeners are added after this event. They would pipe any other answer raw, and close the
+        // socket before a failure is answered; the one that joins the ends is kept for when it is its turn.
+        proxy.on('proxyReqWs', (pending) => queueMicrotask(() => listen(pending, on)))
       },
     ],
   })
-  sink.onGone(() => fail(new Error('the sandbox went away')))
-  // Until the upstream agrees nothing reads this socket, and so nothing would notice that the sandbox left.
-  client.once('end', leave).read(0)
-  const handshake = { method: 'GET', url: request.path, headers: fieldMap(request.headers), socket: { server: {} } }
-  middleware.upgrade(handshake as unknown as IncomingMessage, client as Socket, head)
-  return promise.finally(() => clearTimeout(deadline))
+}
+
+function listen(pending: http.ClientRequest, on: Outcomes): void {
+  const joining = pending.listeners('upgrade') as OnUpgrade[]
+  pending.removeAllListeners('upgrade').removeAllListeners('response').removeAllListeners('error')
+  pending.on('error', on.failed)
+  pending.once('response', on.answered)
+  pending.once('upgrade', (response, socket, head) => {
+    on.agreed(response, () => {
+      for (const each of joining) each(response, socket, head)
+    })
+  })
 }
 
 function fieldsOf(headers: readonly string[]): http.IncomingHttpHeaders {
@@ -153,6 +188,14 @@ function brokenOff(cause: unknown): CoatcheckError {
   return new CoatcheckError('upstream_failed', 'The upstream broke off the WebSocket handshake.', 'Try again.', {
     cause,
   })
+}
+
+function unaskedExtension(): CoatcheckError {
+  return new CoatcheckError(
+    'unmaskable_response',
+    'The upstream agreed on a WebSocket extension that was not asked for, so its messages cannot be searched.',
+    'Ask its operator, or send this handshake without a placeholder.',
+  )
 }
 
 function unanswered(): CoatcheckError {

@@ -17,6 +17,6 @@ describe('what a Content-Type says of the places in a body', () => {
     const kinds = ['{"a":1}', ' [1]', '42["a"]', '42', '"a"', 'a {', ''].map(
       (text) => mediaOfMessage(Buffer.from(text)).kind,
     )
-    expect(kinds).toEqual(['json', 'json', 'json', 'text', 'text', 'text', 'text'])
+    expect(kinds).toEqual(['json', 'json', 'json', 'message', 'message', 'message', 'message'])
   })
 })

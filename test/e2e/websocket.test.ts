@@ -1,7 +1,7 @@
 /**
- * WebSocket. The handshake is decided on like any request and may carry values; once the upstream agreed, bytes pass both
- * ways as they are. Whatever else the upstream answers is an ordinary, masked response. Either side may close, and no
- * socket outlives its sandbox.
+ * WebSocket. The handshake is decided on like any request and may carry values; once the upstream agreed, messages pass
+ * both ways, and nothing is put into them unless a secret says so (websocket-messages.test.ts). Whatever else the upstream
+ * answers is an ordinary, masked response. Either side may close, and no socket outlives its sandbox.
  */
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -181,7 +181,7 @@ describe('a handshake', () => {
     rig.upstream.takeRaw(async (upstream) => {
       await upstream.head()
       const fields = `Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\nAlt-Svc: h3\r\nX-Seen: ${rig.value}`
-      upstream.write(`HTTP/1.1 101 Switching Protocols\r\n${fields}\r\n\r\nfirst frame`)
+      upstream.write(`HTTP/1.1 101 Switching Protocols\r\n${fields}\r\n\r\n\x81\x0bfirst frame`)
     })
     const wire = await openWire(rig)
     const chunks: Buffer[] = []
@@ -192,7 +192,7 @@ describe('a handshake', () => {
     expect(chunks[0]?.indexOf('\r\n\r\n')).toBeGreaterThan(0)
     expect(valuesOf(head.fields, 'x-seen')).toEqual([rig.secret.placeholder])
     expect(valuesOf(head.fields, 'alt-svc')).toEqual([])
-    expect((await wire.take(11)).toString()).toBe('first frame')
+    expect((await wire.take(13)).toString('latin1')).toBe('\x81\x0bfirst frame')
     wire.socket.destroy()
   })
 

@@ -1,0 +1,85 @@
+/**
+ * Releases in content that streams by, a body or the messages of a WebSocket: which secrets may be put there at all, and
+ * for each placeholder the decision, the value and, before that is handed out, the durable record of the release.
+ */
+import { decideInBody } from '../core/body-decision.ts'
+import type { BodyOccurrence } from '../core/body-substitution.ts'
+import { CoatcheckError } from '../core/errors.ts'
+import { formatSpot, type Spot } from '../core/placement.ts'
+import { decideRelease } from '../core/policy.ts'
+import type { SandboxIdentity } from '../core/sandbox.ts'
+import type { MountedSecret } from '../core/secret.ts'
+import type { Release } from '../core/substitution.ts'
+import type { ExchangeRecord } from './exchange-log.ts'
+import type { Destination } from './message.ts'
+import type { ReleasePorts } from './release.ts'
+import type { InBody } from './request-body.ts'
+
+export interface ContentPorts extends ReleasePorts {
+  readonly inBody: InBody
+}
+
+/** Whose content it is and where it goes. */
+export interface ContentContext {
+  readonly sandbox: SandboxIdentity
+  readonly destination: Destination
+  readonly record: ExchangeRecord
+}
+
+/** Mounted secrets that some place in this content could take. */
+export async function placeableSecrets(
+  ports: ContentPorts,
+  { sandbox, destination }: ContentContext,
+  kind: 'body' | 'websocket',
+): Promise<readonly MountedSecret[]> {
+  const mounted = await ports.secrets.placeable(sandbox, kind)
+  const now = ports.clock()
+  return mounted.filter((secret) => decideRelease(secret, somewhere(secret, kind), { ...destination, now }).allow)
+}
+
+/** A spot that the secret's placements of this kind cover. */
+function somewhere(secret: MountedSecret, kind: 'body' | 'websocket'): Spot {
+  if (kind === 'websocket') return { kind }
+  return { kind, selector: secret.placements.find((placement) => placement.kind === 'body')?.selector ?? null }
+}
+
+/** The secret that may be put here; null to leave the placeholder. Throws the refusal when `inBody` is refuse. */
+export async function releasableInContent(
+  ports: ContentPorts,
+  { sandbox, destination }: ContentContext,
+  occurrence: BodyOccurrence,
+): Promise<MountedSecret | null> {
+  const secret = await ports.secrets.find(sandbox, occurrence.token)
+  const decision = decideInBody(secret, occurrence, { ...destination, now: ports.clock() })
+  if (decision.allow) return decision.secret
+  if (ports.inBody === 'refuse') throw new CoatcheckError(decision.reason, decision.message, decision.hint)
+  return null
+}
+
+/** Opens the value and records that it is released here. Throws `store_unavailable`, `audit_unavailable`. */
+export async function releaseInContent(
+  ports: ContentPorts,
+  { record }: ContentContext,
+  secret: MountedSecret,
+  { spot }: BodyOccurrence,
+): Promise<Release> {
+  const release = { secret, value: await ports.secrets.open(secret) }
+  const { id, name, version } = secret
+  await record.release([{ id, name, version, placement: formatSpot(spot) }])
+  return release
+}
+
+/** Placeholders where nothing is ever put are not asked about, but `refuse` means them too. */
+export function requireNoneWithheld(inBody: InBody, withheld: number): void {
+  if (inBody !== 'refuse' || withheld === 0) return
+  throw new CoatcheckError(
+    'placement_not_allowed',
+    'The request holds a placeholder where no value may be put.',
+    'Remove it, or set secrets.inBody to report.',
+  )
+}
+
+/** How many bytes before a token may be the dress of one of these. */
+export function longestDress(secrets: readonly MountedSecret[]): number {
+  return Math.max(0, ...secrets.map((secret) => secret.placeholder.length - secret.token.length))
+}

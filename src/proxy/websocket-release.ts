@@ -1,0 +1,98 @@
+/**
+ * Whether the messages of a WebSocket are looked at, and what is done with them: the same decision for each placeholder as
+ * in a body. They are looked at when a secret of the sandbox may be put into them, and when the handshake released a value
+ * that they might give back; every other WebSocket stays an opaque pipe.
+ */
+import type { DecideInBody } from '../core/body-substitution.ts'
+import type { MaskerCache } from '../core/masking.ts'
+import type { OccurrenceBudget } from '../core/occurrence-budget.ts'
+import type { MountedSecret } from '../core/secret.ts'
+import type { Release } from '../core/substitution.ts'
+import {
+  type ContentContext,
+  type ContentPorts,
+  longestDress,
+  placeableSecrets,
+  releasableInContent,
+  releaseInContent,
+  requireNoneWithheld,
+} from './content-release.ts'
+import type { ExchangeRequest, OutgoingUpgrade } from './message.ts'
+import { FrameReader, FrameWriter } from './websocket-frames.ts'
+import { ReleasedValues, SandboxMessages, UpstreamMessages } from './websocket-messages.ts'
+
+export interface MessagePorts extends ContentPorts {
+  /** Frames up to this are kept; larger ones go on as several. */
+  readonly completeBytes: number
+  /** Null when `secrets.masking` is off. */
+  readonly maskers: MaskerCache | null
+}
+
+export interface MessageContext extends Omit<ContentContext, 'sandbox'> {
+  readonly budget: OccurrenceBudget
+  /** Of the handshake. */
+  readonly releases: readonly Release[]
+}
+
+/** One direction of an inspected WebSocket. */
+export interface Inspected<Messages> {
+  readonly reader: FrameReader
+  readonly messages: Messages
+  readonly writer: FrameWriter
+}
+
+/** Null stands for a direction in which bytes pass as they are. */
+export interface Inspection {
+  readonly fromSandbox: Inspected<SandboxMessages> | null
+  readonly fromUpstream: Inspected<UpstreamMessages> | null
+}
+
+/** Null for an ordinary request. Reads no value. */
+export async function outgoingUpgrade(
+  ports: MessagePorts,
+  { sandbox, upgrade }: ExchangeRequest,
+  context: MessageContext,
+): Promise<OutgoingUpgrade | null> {
+  if (upgrade === null) return null
+  const placeable = await placeableSecrets(ports, { sandbox, ...context }, 'websocket')
+  const masked = ports.maskers !== null && (placeable.length > 0 || context.releases.length > 0)
+  if (placeable.length === 0 && !masked) return { ...upgrade, inspection: null }
+  const released = ports.maskers === null ? null : new ReleasedValues(ports.maskers, context.releases)
+  const from = { sandbox, ...context }
+  return {
+    ...upgrade,
+    inspection: {
+      fromSandbox: placeable.length === 0 ? null : fromSandbox(ports, from, placeable, released),
+      fromUpstream: released === null ? null : fromUpstream(ports, released),
+    },
+  }
+}
+
+function fromSandbox(
+  ports: MessagePorts,
+  from: ContentContext & MessageContext,
+  placeable: readonly MountedSecret[],
+  released: ReleasedValues | null,
+): Inspected<SandboxMessages> {
+  const decide: DecideInBody = async (occurrence) => {
+    const secret = await releasableInContent(ports, from, occurrence)
+    if (secret === null) return null
+    const release = await releaseInContent(ports, from, secret, occurrence)
+    released?.add(release)
+    return release
+  }
+  const withheld = (count: number): void => {
+    from.record.withheld(count)
+    requireNoneWithheld(ports.inBody, count)
+  }
+  const writer = new FrameWriter(true)
+  const options = { decide, withheld, budget: from.budget, longestDress: longestDress(placeable) }
+  const reader = new FrameReader({ masked: true, wholeBytes: ports.completeBytes })
+  return { reader, writer, messages: new SandboxMessages(writer, options) }
+}
+
+function fromUpstream(ports: MessagePorts, released: ReleasedValues): Inspected<UpstreamMessages> {
+  const writer = new FrameWriter(false)
+  const reader = new FrameReader({ masked: false, wholeBytes: ports.completeBytes })
+  return { reader, writer, messages: new UpstreamMessages(writer, released) }
+}
