@@ -170,6 +170,7 @@ function exchangePorts({ settings, data, clock, log }: ProxyParts, upstream: Ups
     egress: compileEgress(settings.egress),
     loops: new LoopGuard(`coatcheck-${randomBytes(4).toString('hex')}`),
     onDenied: secrets.onDenied,
+    workspaces: data.settings,
     inBody: secrets.inBody,
     completeBytes: limits.bodyBytes,
     largeBody: secrets.largeBody,

@@ -58,12 +58,14 @@ const OUTDATED = new Set(['content-length', 'content-md5', 'digest', 'content-di
 
 /** Throws a release's refusal when `inBody` is refuse, and `bad_request`, `body_too_large`, `value_not_placeable`. */
 export async function outgoingBody(
-  ports: BodyPorts,
+  server: BodyPorts,
   request: ExchangeRequest,
   context: BodyContext,
 ): Promise<OutgoingBody> {
   const { headers } = context
   if (request.body === null) return { stream: null, headers, releases: [], bytes: 0, withheld: 0 }
+  const { inBody } = await server.workspaces.settingsOf(request.sandbox.workspaceId)
+  const ports = { ...server, inBody: inBody ?? server.inBody }
   const placeable = await placeableSecrets(ports, { sandbox: request.sandbox, ...context }, 'body')
   const coding = codingOf(single(headers, 'content-encoding'))
   if (placeable.length === 0 || coding === 'other') return untouched(request.body, headers, ports)

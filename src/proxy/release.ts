@@ -11,6 +11,7 @@ import type { Clock, SecretReader } from '../core/ports.ts'
 import type { SandboxIdentity } from '../core/sandbox.ts'
 import type { MountedSecret } from '../core/secret.ts'
 import { matchesDress, type Occurrence, type Release, type RequestHead } from '../core/substitution.ts'
+import type { WorkspacePolicyReader } from '../core/workspace-settings.ts'
 import type { Destination } from './message.ts'
 
 /** What `secrets.onDenied` says: refuse the request, or send the placeholder on as it is. */
@@ -38,7 +39,9 @@ const NO_RELEASES: ReadonlyMap<string, Release> = new Map()
 export interface ReleasePorts {
   readonly secrets: SecretReader
   readonly clock: Clock
+  /** Of workspaces that do not say it themselves. */
   readonly onDenied: OnDenied
+  readonly workspaces: WorkspacePolicyReader
 }
 
 /** Throws the refusal's code when a placeholder may not be released here and the settings say refuse. */
@@ -68,7 +71,8 @@ export async function decideReleases(
       budget,
     )
     if (decision.allow) allowed.push({ occurrence, secret: decision.secret })
-    else if (ports.onDenied === 'refuse') throw new CoatcheckError(decision.reason, decision.message, decision.hint)
+    else if ((await onDenied(ports, sandbox)) === 'refuse')
+      throw new CoatcheckError(decision.reason, decision.message, decision.hint)
   }
   const byToken = new Map<string, Release>()
   for (const { occurrence, secret } of allowed) {
@@ -81,6 +85,10 @@ export async function decideReleases(
     withheld: found.length - allowed.length,
     budget,
   }
+}
+
+async function onDenied(ports: ReleasePorts, { workspaceId }: SandboxIdentity): Promise<OnDenied> {
+  return (await ports.workspaces.settingsOf(workspaceId)).onDenied ?? ports.onDenied
 }
 
 /** Outside of headers a secret is put only so often, lest one placeholder be multiplied. */

@@ -202,3 +202,22 @@ describe('on an open tunnel', () => {
     return created.secret.placeholder
   }
 })
+
+describe('a workspace that decides for itself', () => {
+  it('has placeholders withheld where the server would refuse, and bodies refused where it would report', async () => {
+    const rig = await Rig.start()
+    try {
+      await rig.app.data.settings.update(rig.principal, { onDenied: 'withhold', inBody: 'refuse' })
+      const headers = ['Authorization', `Bearer ${rig.secret.placeholder}`]
+      expect((await send(rig, { host: OTHER, headers })).status).toBe(200)
+      expect(rig.upstream.last.headers.authorization).toBe(`Bearer ${rig.secret.placeholder}`)
+      const body = `hello ${rig.secret.placeholder}`
+      const refused = await send(rig, { method: 'POST', headers: ['Content-Type', 'text/plain'], body })
+      expect(refused.error?.code).toBe('placement_not_allowed')
+      await rig.app.data.settings.update(rig.principal, { onDenied: null, inBody: null })
+      expect((await send(rig, { host: OTHER, headers })).error?.code).toBe('host_not_allowed')
+    } finally {
+      await rig.stop()
+    }
+  })
+})
