@@ -3,13 +3,14 @@
  * have its prefix. Such a route is registered with `constraints: { contract: 'PREFIX' }` beside ours; other tokens get ours.
  */
 import type { IncomingMessage } from 'node:http'
+import { EXCHANGED } from './compat/oneclaw-tokens.ts'
 import type { Api } from './dependencies.ts'
 
-/** What the bearer token begins with, up to its first underscore: `1ck`, `ocv`, `cct`; `jwt` for one of three parts. */
+/** What the bearer token begins with, up to its first underscore: `1ck`, `ocv`, `cct`; `1ck` also for what was exchanged for such a key. */
 export function contractOf(request: Pick<IncomingMessage, 'headers'>): string | undefined {
   const token = /^bearer +(\S{1,8192})$/i.exec(request.headers.authorization ?? '')?.[1]
   if (token === undefined) return undefined
-  return token.split('.').length === 3 ? 'jwt' : /^([0-9a-z]{3})_/.exec(token)?.[1]
+  return token.startsWith(EXCHANGED) ? '1ck' : /^([0-9a-z]{3})_/.exec(token)?.[1]
 }
 
 /** For Fastify's router: a request whose token names no constrained route gets the unconstrained one. */

@@ -9,6 +9,7 @@ import { auditRoutes } from './audit.ts'
 import { auditStreamRoutes } from './audit-stream.ts'
 import { authenticate } from './authenticate.ts'
 import { authorityRoutes } from './authority.ts'
+import { registerCompat } from './compat/register.ts'
 import { contractConstraint } from './contract-of.ts'
 import type { Api, ApiDeps } from './dependencies.ts'
 import { healthRoutes } from './health.ts'
@@ -84,6 +85,7 @@ function registerRoutes(api: Api, deps: ApiDeps): void {
   auditRoutes(api, deps)
   auditStreamRoutes(api, deps)
   authorityRoutes(api, deps)
+  registerCompat(api, deps)
 }
 
 /** Anything else with a body is a 415: no form and no text a page could post. */
