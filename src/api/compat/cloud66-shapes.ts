@@ -80,6 +80,6 @@ export function sealMark({ id, version }: Pick<Secret, 'id' | 'version'>): strin
 
 /** `details` is what their client prints. An entry that is not valid is 422 here. */
 export const CLOUD66_ERRORS: ErrorDialect = {
-  statuses: { 410: 404 },
+  statuses: { 410: 404, invalid_input: 422 },
   body: ({ title, code, text }) => ({ error: code, error_description: title, details: text }),
 }

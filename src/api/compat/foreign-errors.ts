@@ -20,8 +20,8 @@ export interface Failure {
 }
 
 export interface ErrorDialect {
-  /** Statuses that the contract spells otherwise. */
-  readonly statuses: Readonly<Record<number, number>>
+  /** The contract's status for one of ours, or for the code itself where the contract tells it apart. */
+  readonly statuses: Readonly<Record<number | string, number>>
   readonly mediaType?: string
   readonly body: (failure: Failure) => object
   readonly headers?: (failure: Failure) => Readonly<Record<string, string>>
@@ -43,8 +43,9 @@ export function speakErrors(api: Api, dialect: ErrorDialect): void {
 export function translateErrors(api: Api, dialect: ErrorDialect): void {
   api.addHook('preSerialization', async (request, reply, payload) => {
     if (reply.statusCode < 400 || !isError(payload)) return payload
-    const failure = failureOf(request, dialect.statuses[reply.statusCode] ?? reply.statusCode, payload)
-    return answer(reply, dialect, failure)
+    const { statuses } = dialect
+    const status = statuses[payload.error.code] ?? statuses[reply.statusCode] ?? reply.statusCode
+    return answer(reply, dialect, failureOf(request, status, payload))
   })
 }
 

@@ -10,8 +10,51 @@ export interface Answer {
   readonly status: number
   readonly headers: Headers
   readonly text: string
-  // oxlint-disable-next-line typescript/no-explicit-any -- each test reads the document it expects
-  readonly json: any
+  readonly json: Document
+}
+
+/** Every field of every answer, read as the test at hand expects it to be there. */
+export interface Document {
+  readonly id: string
+  readonly workspaceId: string
+  readonly profileId: string
+  readonly name: string
+  readonly placeholder: string
+  readonly hosts: readonly string[]
+  readonly createdAt: string
+  readonly message: string
+  readonly code: number
+  readonly state: string
+  readonly total: number
+  readonly count: number
+  readonly nextCursor: string
+  readonly next_cursor: string
+  readonly items: readonly Document[]
+  readonly length: number
+  readonly env: Readonly<Record<string, string>>
+  readonly metadata: Document
+  readonly labels: Readonly<Record<string, string>>
+  readonly info: { readonly createdBy: Document }
+  readonly pagination: Document
+  readonly access_token: string
+  readonly agent_id: string
+  readonly created_by: string
+  readonly path: string
+  readonly type: string
+  readonly version: number
+  readonly value: string
+  readonly valid: boolean
+  readonly is_disabled: boolean
+  readonly secrets: readonly Document[]
+  readonly versions: readonly Document[]
+  readonly policies: readonly Document[]
+  /** One or many. */
+  readonly response: Document & readonly Document[]
+  readonly key: string
+  readonly raw_value: string | null
+  readonly inherited: boolean
+  readonly action: string
+  readonly uid: string
 }
 
 export class CompatApp {
@@ -55,7 +98,7 @@ export class CompatApp {
   }
 
   /** A token of that kind, on the account unless said otherwise. */
-  async mint(input: Omit<NewToken, 'name'>): Promise<string> {
+  async mint(input: Partial<NewToken>): Promise<string> {
     this.#named += 1
     const scopeId = input.scopeId ?? this.app.data.database.defaultAccountId
     const { secret } = await this.app.data.tokens.create(this.owner, { name: `t${this.#named}`, ...input, scopeId })
@@ -81,7 +124,7 @@ export class CompatApp {
     })
     const text = await answer.text()
     const isJson = (answer.headers.get('content-type') ?? '').includes('json') && text !== ''
-    const json: unknown = isJson ? JSON.parse(text) : undefined
+    const json = (isJson ? JSON.parse(text) : undefined) as Document
     return { status: answer.status, headers: answer.headers, text, json }
   }
 
