@@ -18,6 +18,7 @@ import { ownSecret } from './cloud66-secrets.ts'
 import { intOf, KeyParams, Many, many, One, PagedQuery, pageNumbers, slicePage, valueField } from './cloud66-shapes.ts'
 import { listedValue, rawValue } from './cloud66-values.ts'
 import type { CompatDeps } from './compat-deps.ts'
+import { VALUE_ROUTE } from './value-route.ts'
 import { readBounded } from './walk.ts'
 
 const MAX_LISTED = 10_000
@@ -45,7 +46,7 @@ export function cloud66ConfigstoreRoutes(api: Api, deps: CompatDeps): void {
   const { secrets } = deps
   for (const path of bothPaths(PATH)) {
     const listed = { params: NamespaceParams, querystring: PagedQuery, response: { 200: Many(RecordAnswer) } }
-    api.get(path, { config: { permission: 'secrets.list' }, schema: listed }, async (request) => {
+    api.get(path, { ...VALUE_ROUTE, config: { permission: 'secrets.list' }, schema: listed }, async (request) => {
       const principal = await namespaceOf(request, deps)
       const all = await readBounded((page) => secrets.list(principal, { ...page, from: 'own' }), MAX_LISTED)
       const numbers = pageNumbers(request.query)
@@ -71,7 +72,7 @@ function keyRoutes(api: Api, deps: CompatDeps): void {
   const schema = { params, response: { 200: One(RecordAnswer) } }
   const path = `${PATH}/:key`
 
-  api.get(path, { config: { permission: 'secrets.read' }, schema }, async (request) => {
+  api.get(path, { ...VALUE_ROUTE, config: { permission: 'secrets.read' }, schema }, async (request) => {
     const principal = await namespaceOf(request, deps)
     const secret = await recordOf(request, deps, principal)
     return { response: recordAnswer(secret, await rawValue(deps, principal, secret)) }

@@ -14,6 +14,7 @@ import { keyOf, overwrite, ownSecret, pageOfSecrets } from './cloud66-secrets.ts
 import { intOf, KeyParams, keyField, Many, many, One, PagedQuery, StackParams, valueField } from './cloud66-shapes.ts'
 import { listedValue, rawValue } from './cloud66-values.ts'
 import type { CompatDeps } from './compat-deps.ts'
+import { VALUE_ROUTE } from './value-route.ts'
 
 const text = Type.String()
 const dates = { created_at: text, updated_at: text, created_at_iso: text, updated_at_iso: text }
@@ -48,7 +49,7 @@ const PATH = '/stacks/:uid/environments'
 export function cloud66EnvironmentRoutes(api: Api, deps: CompatDeps): void {
   for (const path of bothPaths(PATH)) {
     const listed = { params: StackParams, querystring: PagedQuery, response: { 200: Many(VariableAnswer) } }
-    api.get(path, { config: { permission: 'secrets.list' }, schema: listed }, async (request) => {
+    api.get(path, { ...VALUE_ROUTE, config: { permission: 'secrets.list' }, schema: listed }, async (request) => {
       const principal = await stackOf(request, deps)
       const { shown, count, numbers } = await pageOfSecrets(deps, principal, request.query)
       const answers: Static<typeof VariableAnswer>[] = []
@@ -71,14 +72,22 @@ export function cloud66EnvironmentRoutes(api: Api, deps: CompatDeps): void {
 function keyRoutes(api: Api, deps: CompatDeps): void {
   const params = Type.Object({ ...StackParams.properties, ...KeyParams.properties })
   const shown = { params, response: { 200: One(VariableAnswer) } }
-  api.get(`${PATH}/:key`, { config: { permission: 'secrets.read' }, schema: shown }, async (request) => {
-    const principal = await stackOf(request, deps)
-    const secret = await find(request, deps, principal)
-    const versions = await deps.secrets.versions(principal, secret.id)
-    const earlier = versions.filter(({ version }) => version < secret.version)
-    const history = earlier.map(({ createdAt }) => ({ key: secret.name, value: '', ...datesOf(createdAt, createdAt) }))
-    return { response: variableAnswer(secret, await rawValue(deps, principal, secret), history) }
-  })
+  api.get(
+    `${PATH}/:key`,
+    { ...VALUE_ROUTE, config: { permission: 'secrets.read' }, schema: shown },
+    async (request) => {
+      const principal = await stackOf(request, deps)
+      const secret = await find(request, deps, principal)
+      const versions = await deps.secrets.versions(principal, secret.id)
+      const earlier = versions.filter(({ version }) => version < secret.version)
+      const history = earlier.map(({ createdAt }) => ({
+        key: secret.name,
+        value: '',
+        ...datesOf(createdAt, createdAt),
+      }))
+      return { response: variableAnswer(secret, await rawValue(deps, principal, secret), history) }
+    },
+  )
 
   const changed = { params, response: { 200: One(ActionAnswer) } }
   const writing = { permission: 'secrets.write' } as const

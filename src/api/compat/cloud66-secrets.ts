@@ -29,6 +29,7 @@ import {
 import { AccountParams } from './cloud66-stacks.ts'
 import { listedValue, rawValue } from './cloud66-values.ts'
 import type { CompatDeps } from './compat-deps.ts'
+import { VALUE_ROUTE } from './value-route.ts'
 import { readBounded } from './walk.ts'
 
 /** Read for a page by number: the pages before it are read too. */
@@ -74,7 +75,7 @@ function listRoutes(api: Api, deps: CompatDeps, { base, params, enter }: Place):
   const { secrets } = deps
   for (const path of bothPaths(base)) {
     const listed = { params, querystring: PagedQuery, response: { 200: Many(SecretAnswer) } }
-    api.get(path, { config: { permission: 'secrets.list' }, schema: listed }, async (request) => {
+    api.get(path, { ...VALUE_ROUTE, config: { permission: 'secrets.list' }, schema: listed }, async (request) => {
       const principal = await enter(request)
       const { shown, count, numbers } = await pageOfSecrets(deps, principal, request.query)
       const answers: Static<typeof SecretAnswer>[] = []
@@ -103,7 +104,7 @@ function keyRoutes(api: Api, deps: CompatDeps, { base, params, enter }: Place): 
   }
   const path = `${base}/:key`
 
-  api.get(path, { config: { permission: 'secrets.read' }, schema: one }, async (request) => {
+  api.get(path, { ...VALUE_ROUTE, config: { permission: 'secrets.read' }, schema: one }, async (request) => {
     const principal = await enter(request)
     const secret = await secrets.get(principal, keyOf(request))
     return { response: secretAnswer(secret, await rawValue(deps, principal, secret)) }

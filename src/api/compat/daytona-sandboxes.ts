@@ -15,6 +15,7 @@ import type { Api } from '../dependencies.ts'
 import type { CompatDeps } from './compat-deps.ts'
 import { organizationOf } from './daytona-organization.ts'
 import { MountsBody, ResolvedAnswer, SandboxAnswer, SandboxBody, SandboxParams } from './daytona-shapes.ts'
+import { VALUE_ROUTE } from './value-route.ts'
 
 type Answer = Static<typeof SandboxAnswer>
 /** Where clients look for the language of a sandbox. */
@@ -66,7 +67,7 @@ export function daytonaSandboxRoutes(api: Api, deps: CompatDeps): void {
 function runnerRoute(api: Api, { reveals }: CompatDeps): void {
   const config = { permission: 'mounts.resolve', audience: 'runner' } as const
   const schema = { params: SandboxParams, response: { 200: ResolvedAnswer } }
-  api.get('/sandbox/:idOrName/secrets', { config, schema }, async (request) => {
+  api.get('/sandbox/:idOrName/secrets', { ...VALUE_ROUTE, config, schema }, async (request) => {
     const resolved = await reveals.resolve(principalOf(request), request.params.idOrName)
     return resolved.map(({ env, secret, value }) => ({
       env,

@@ -28,6 +28,7 @@ import {
   VersionsAnswer,
   versionMetaOf,
 } from './oneclaw-shapes.ts'
+import { VALUE_ROUTE } from './value-route.ts'
 import { readBounded } from './walk.ts'
 
 /** This contract's list has no pages. */
@@ -65,7 +66,7 @@ function valueRoutes(api: Api, deps: OneclawDeps): void {
 
   const shown = { params: PathParams, response: { 200: ValueAnswer } }
   const reading = { permission: 'secrets.read', authenticate } as const
-  api.get('/secrets/*', { config: reading, schema: shown }, async (request) => {
+  api.get('/secrets/*', { ...VALUE_ROUTE, config: reading, schema: shown }, async (request) => {
     const path = pathFrom(request.params['*'])
     return valueAnswer(await reveals.reveal(await vaultOf(request, deps), path))
   })
@@ -99,7 +100,7 @@ function versionRoutes(api: Api, deps: OneclawDeps): void {
 
   const shown = { params: PathParams, response: { 200: ValueAnswer } }
   const reading = { permission: 'secrets.read', authenticate } as const
-  api.get('/secret-version/*', { config: reading, schema: shown }, async (request) => {
+  api.get('/secret-version/*', { ...VALUE_ROUTE, config: reading, schema: shown }, async (request) => {
     const { path, version } = versionFrom(request.params['*'])
     return valueAnswer(await reveals.reveal(await vaultOf(request, deps), path, { version }))
   })

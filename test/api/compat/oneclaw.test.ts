@@ -83,6 +83,12 @@ describe('a GET', () => {
     expect(JSON.stringify(json)).not.toContain('sk-counted')
   })
 
+  it('is no HEAD: one uses up nothing', async () => {
+    await put('headed', { value: 'sk-headed', max_access_count: 1 })
+    expect((await call('HEAD', `${base}/secrets/headed`)).status).toBe(404)
+    expect((await get('headed')).json.value).toBe('sk-headed')
+  })
+
   it('of what was deleted or disabled is 410, of what never was 404', async () => {
     await put('off', { value: 'one' })
     await put('off', { value: 'two' })
