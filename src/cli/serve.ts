@@ -36,10 +36,26 @@ function greeting(app: App): readonly string[] {
   return [
     `proxy        ${app.proxyUrl}`,
     `API          ${app.apiUrl}`,
+    ...otherWaysIn(app),
     `data         ${path}`,
     `authority    ${trust.caFile} (copied to ${FOLDER_FOR_PEOPLE}/)`,
     `admin token  ${adminToken.path}${adminToken.created ? ' (created)' : ''}`,
   ]
+}
+
+const OTHER_WAYS_IN = [
+  { setting: 'gateway.listen', name: 'gateway      ' },
+  { setting: 'socks.listen', name: 'SOCKS5       ' },
+  { setting: 'transparent.listenTls', name: 'redirected   TLS to ' },
+  { setting: 'transparent.listenHttp', name: 'redirected   HTTP to ' },
+] as const
+
+function otherWaysIn(app: App): readonly string[] {
+  return OTHER_WAYS_IN.flatMap(({ setting, name }) => {
+    const at = app.addressOf(setting)
+    if (at === null) return []
+    return `${name}${at.family === 'IPv6' ? `[${at.address}]` : at.address}:${at.port}`
+  })
 }
 
 /** Resolves at the first SIGINT or SIGTERM; a second one ends the process at once. */

@@ -12,7 +12,15 @@ import { programFor } from '../../src/cli/main.ts'
 import { SETTING_PATHS, variableOf } from '../../src/settings-table.ts'
 
 const CHECKOUT = join(import.meta.dirname, '../..')
-const OTHERS = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md', 'deploy/README.md', 'certs/README.md']
+const OTHERS = [
+  'README.md',
+  'CONTRIBUTING.md',
+  'SECURITY.md',
+  'CHANGELOG.md',
+  'deploy/README.md',
+  'deploy/redirect/README.md',
+  'certs/README.md',
+]
 
 const read = (path: string): Promise<string> => readFile(join(CHECKOUT, path), 'utf8')
 const documents = [...OTHERS, ...(await readdir(join(CHECKOUT, 'docs'))).map((name) => `docs/${name}`)]

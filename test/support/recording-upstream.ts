@@ -58,7 +58,13 @@ export class RecordingUpstream {
 
   /** Answers `200 ok` unless told otherwise. Without an authority it speaks plain HTTP. */
   static async start(
-    options: { authority?: TestAuthority; host?: string; answer?: RequestListener; tlsOptions?: tls.TlsOptions } = {},
+    options: {
+      authority?: TestAuthority
+      host?: string
+      answer?: RequestListener
+      tlsOptions?: tls.TlsOptions
+      port?: number
+    } = {},
   ): Promise<RecordingUpstream> {
     const { authority, host = 'api.test' } = options
     const server =
@@ -72,7 +78,7 @@ export class RecordingUpstream {
           })
     if (authority !== undefined) (server as https.Server).addContext(host, await authority.contextFor(host))
     const upstream = new RecordingUpstream(server, options.answer ?? answerOk)
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    await new Promise<void>((resolve) => server.listen(options.port ?? 0, '127.0.0.1', resolve))
     return upstream
   }
 

@@ -22,6 +22,8 @@ export interface RigOptions {
   /** Further names that resolve to the upstream's address. */
   readonly names?: readonly string[]
   readonly ports?: readonly number[]
+  /** Ports for the upstreams, where a test needs certain ones. */
+  readonly listenOn?: { readonly tls: number; readonly plain: number }
   /** The program's clock, instead of the machine's. */
   readonly clock?: Clock
 }
@@ -71,8 +73,8 @@ export class Rig {
 
   static async start(options: RigOptions = {}): Promise<Rig> {
     const authority = await TestAuthority.create()
-    const upstream = await RecordingUpstream.start({ authority, host: ALLOWED })
-    const plain = await RecordingUpstream.start()
+    const upstream = await RecordingUpstream.start({ authority, host: ALLOWED, port: options.listenOn?.tls ?? 0 })
+    const plain = await RecordingUpstream.start({ port: options.listenOn?.plain ?? 0 })
     const dataDir = await mkdtemp(join(tmpdir(), 'coatcheck-rig-'))
     const logLines: string[] = []
     const settings = loadSettings({
@@ -159,7 +161,7 @@ function rigEnvironment(
     COATCHECK_UPSTREAM_EXTRACA: authority.caFile,
     COATCHECK_UPSTREAM_RESOLVE: JSON.stringify(Object.fromEntries(names.map((name) => [name, '127.0.0.1']))),
     COATCHECK_EGRESS_PRIVATEADDRESSES: '["127.0.0.0/8"]',
-    COATCHECK_EGRESS_PORTS: JSON.stringify([80, 443, tls, plain, ...(options.ports ?? [])]),
+    COATCHECK_EGRESS_PORTS: JSON.stringify([...new Set([80, 443, tls, plain, ...(options.ports ?? [])])]),
     COATCHECK_AUDIT_SINKS: '["none"]',
     ...options.envFor?.({ tls, plain }),
     ...options.env,
