@@ -36,7 +36,9 @@ export function auditStreamRoutes(api: Api, deps: StreamDeps): void {
     produces: [TYPE],
     querystring: AuditStreamQuery,
   }
-  api.get('/v1/audit/events/stream', { schema, config: { permission: 'audit.view' } }, async (request, reply) => {
+  // A HEAD would hold a stream open that nobody reads.
+  const options = { schema, config: { permission: 'audit.view' }, exposeHeadRoute: false } as const
+  api.get('/v1/audit/events/stream', options, async (request, reply) => {
     const first = await deps.trail.after(principalOf(request), placeOf(request, deps), request.query)
     const gone = new AbortController()
     request.raw.socket.once('close', () => gone.abort())

@@ -60,6 +60,23 @@ describe('tokens', () => {
   })
 })
 
+describe('calls', () => {
+  it('are counted for each principal, told in headers, and too many are 429 for that one alone', async () => {
+    const slow = await ApiUnderTest.start({ requestsPerMinute: 3 })
+    const { json } = await slow.call('POST', '/v1/tokens', { name: 'other', role: 'viewer' })
+    const second = await slow.call('GET', '/v1/secrets')
+    expect(second.headers).toMatchObject({ 'x-ratelimit-limit': '3', 'x-ratelimit-remaining': '1' })
+    expect(Number(second.headers['x-ratelimit-reset'])).toBeGreaterThan(0)
+    expect((await slow.call('GET', '/v1/secrets')).status).toBe(200)
+    const fourth = await slow.call('GET', '/v1/secrets')
+    expect([fourth.status, fourth.json.error.code]).toEqual([429, 'rate_limited'])
+    expect(Number(fourth.headers['retry-after'])).toBeGreaterThan(0)
+    const other = await slow.call('GET', '/v1/secrets', undefined, { authorization: `Bearer ${json.token}` })
+    expect(other.status).toBe(200)
+    await slow.stop()
+  })
+})
+
 describe('names', () => {
   it('other than its own are refused, so that a rebound page reads nothing', async () => {
     for (const host of ['evil.example', 'evil.example:80', '127.0.0.1.evil.example', 'localhost.evil.example', 'x']) {

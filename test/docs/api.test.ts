@@ -1,5 +1,5 @@
 /** Contract: docs/api.md has every route, field and status of the API and of the proxy's answers, and no other. */
-import { readdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import * as audit from '../../src/api/contract/audit.ts'
@@ -9,14 +9,11 @@ import * as server from '../../src/api/contract/server.ts'
 import * as tokens from '../../src/api/contract/tokens.ts'
 import type { ErrorCode } from '../../src/core/errors.ts'
 import { statusOf } from '../../src/proxy/rejection.ts'
+import { ApiUnderTest } from '../api/support/api-under-test.ts'
+import { routeTable } from '../api/support/route-table.ts'
 
 const CHECKOUT = join(import.meta.dirname, '../..')
 const page = await readFile(join(CHECKOUT, 'docs/api.md'), 'utf8')
-
-async function sourcesOf(folder: string): Promise<string> {
-  const names = (await readdir(join(CHECKOUT, folder))).filter((name) => name.endsWith('.ts'))
-  return (await Promise.all(names.map((name) => readFile(join(CHECKOUT, folder, name), 'utf8')))).join('\n')
-}
 
 /** Code -> status, from a table of the page. */
 function statuses(heading: string): Map<string, number> {
@@ -33,10 +30,11 @@ function statuses(heading: string): Map<string, number> {
 }
 
 it('has every route of the native API and no other', async () => {
-  const source = await sourcesOf('src/api')
-  const served = [...source.matchAll(/\bapi\.(get|post|put|patch|delete)\(\s*'([^']+)'/g)].map(
-    ([, method = '', path = '']) => `${method.toUpperCase()} ${path}`,
-  )
+  const api = await ApiUnderTest.start()
+  const served = (await routeTable(api.deps))
+    .filter(({ foreign }) => !foreign)
+    .map(({ method, path }) => `${method} ${path}`)
+  await api.stop()
   const told = [...page.matchAll(/`((?:GET|POST|PUT|PATCH|DELETE) \/[^`\s]*)`/g)].map((match) => match[1] ?? '')
   expect([...new Set(told)].sort()).toEqual([...new Set(served)].sort())
 })
