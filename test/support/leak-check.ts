@@ -18,15 +18,15 @@ const text = (encoding: BufferEncoding) => (window: string) => Buffer.from(windo
 
 const FORMS: Readonly<Record<string, Form>> = {
   raw: (window) => window,
-  reversed: (window) => [...window].reverse().join(''),
+  reversed: (window) => Array.from(window).reverse().join(''),
   percent: (window) => [...Buffer.from(window)].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join(''),
   'percent twice': (window) =>
     [...Buffer.from(window)].map((byte) => `%25${byte.toString(16).padStart(2, '0')}`).join(''),
   hex: text('hex'),
   'hex delimited': (window) => [...Buffer.from(window)].map((byte) => byte.toString(16).padStart(2, '0')).join(':'),
-  'json escape': (window) => [...window].map((c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`).join(''),
-  'html decimal': (window) => [...window].map((c) => `&#${c.charCodeAt(0)};`).join(''),
-  'html hex': (window) => [...window].map((c) => `&#x${c.charCodeAt(0).toString(16)};`).join(''),
+  'json escape': (window) => Array.from(window, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`).join(''),
+  'html decimal': (window) => Array.from(window, (c) => `&#${c.charCodeAt(0)};`).join(''),
+  'html hex': (window) => Array.from(window, (c) => `&#x${c.charCodeAt(0).toString(16)};`).join(''),
   'quoted-printable': (window) =>
     [...Buffer.from(window)].map((byte) => `=${byte.toString(16).padStart(2, '0')}`).join(''),
   'utf-16': (window) => Buffer.from(window, 'utf16le').toString('latin1').toLowerCase(),
