@@ -102,7 +102,8 @@ class Connection {
     // Whatever breaks a connection also closes it, and its streams tell their exchanges.
     session.on('error', () => undefined)
     session.on('stream', this.#onStream)
-    session.setTimeout(limits.headersTimeoutMs, this.#onSilence)
+    session.on('timeout', this.#onSilence)
+    session.setTimeout(limits.headersTimeoutMs)
   }
 
   close(): void {
@@ -112,7 +113,7 @@ class Connection {
   readonly #onSilence = (): void => {
     // An exchange that runs has timeouts of its own.
     if (this.#exchanges === 0) this.#session.close()
-    else this.#session.setTimeout(this.#limits.idleTimeoutMs, this.#onSilence)
+    else this.#session.setTimeout(this.#limits.idleTimeoutMs)
   }
 
   readonly #onStream = (stream: ServerHttp2Stream, _fields: unknown, flags: number, raw: readonly string[]): void => {
@@ -122,7 +123,7 @@ class Connection {
     if (gone) this.#countReset()
     if (this.#exchanges >= EXCHANGES) this.#calm()
     if (gone || this.#session.destroyed) return
-    this.#session.setTimeout(this.#limits.idleTimeoutMs, this.#onSilence)
+    this.#session.setTimeout(this.#limits.idleTimeoutMs)
     void this.#exchange(stream, flags, raw)
   }
 
