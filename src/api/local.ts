@@ -48,7 +48,7 @@ const JSON_BODY = { 'content-type': 'application/json' } as const
 /** The token is known to this process alone and lives as long as it does. */
 function acceptingAlso(tokens: TokenStore, token: string, principal: Principal): TokenStore {
   return {
-    authenticate: async (sent) => (sent === token ? principal : await tokens.authenticate(sent)),
+    authenticate: async (sent, audience) => (sent === token ? principal : await tokens.authenticate(sent, audience)),
     create: (...given) => tokens.create(...given),
     list: (...given) => tokens.list(...given),
     revoke: (...given) => tokens.revoke(...given),
