@@ -182,6 +182,7 @@ export class DataDirectory {
     this.reminder.stop()
     await this.usage.flush()
     await this.audit.close()
+    this.records.close()
     await this.database.close()
   }
 }
