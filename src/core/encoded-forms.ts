@@ -1,6 +1,6 @@
 /**
- * The ways in which a server is likely to give a value back: as it is, percent-encoded, escaped for JSON or HTML, in
- * base64 at any alignment, in hex. The list is finite on purpose; docs/limitations.md says what it does not hold
+ * The ways in which a server is likely to give a value back: as it is, percent-encoded once or twice, escaped for JSON or
+ * HTML, in base64 at any alignment, in hex. The list is finite on purpose; docs/limitations.md shows what it does not hold
  * (reversed, interleaved, compressed, re-wrapped, UTF-16 …).
  */
 
@@ -28,12 +28,17 @@ export function encodedForms(value: Buffer): readonly Buffer[] {
   return Array.from(forms, (form) => Buffer.from(form, 'latin1'))
 }
 
-/** RFC 3986 in both cases; `encodeURIComponent`, which leaves !'()*; and HTML forms, where a blank is `+`. */
+/** RFC 3986 in both cases; `encodeURIComponent`, which leaves !'()*; HTML forms, where a blank is `+`; each also twice. */
 function percentForms(latin1: string, forms: Set<string>): void {
   const strict = percent(latin1, /[^A-Za-z0-9._~-]/g)
-  forms.add(strict).add(strict.replace(/%../g, (escape) => escape.toLowerCase()))
-  forms.add(percent(latin1, /[^A-Za-z0-9._~!'()*-]/g))
-  forms.add(percent(latin1, /[^A-Za-z0-9._* -]/g).replaceAll(' ', '+'))
+  const once = [
+    strict,
+    strict.replace(/%../g, (escape) => escape.toLowerCase()),
+    percent(latin1, /[^A-Za-z0-9._~!'()*-]/g),
+    percent(latin1, /[^A-Za-z0-9._* -]/g).replaceAll(' ', '+'),
+  ]
+  for (const form of once) forms.add(form)
+  for (const form of once) forms.add(form.replaceAll('%', '%25').replaceAll('+', '%2B'))
 }
 
 function percent(latin1: string, outside: RegExp): string {
