@@ -13,6 +13,7 @@ import { openSink } from './audit/sinks.ts'
 import { Authority } from './authority/authority.ts'
 import { writeTrustFiles } from './authority/trust-files.ts'
 import { trustBundle } from './authority/trust-store.ts'
+import { secretParts } from './core/aws-credentials.ts'
 import type { ClientTrust } from './core/client-environment.ts'
 import type { Clock, Log, SecretReader, SecretUsage } from './core/ports.ts'
 import type { Principal } from './core/principal.ts'
@@ -244,7 +245,7 @@ function watched(reader: SecretReader, { scrub, usage, clock }: Watching): Secre
     anyMountedAllows: (sandbox, host) => reader.anyMountedAllows(sandbox, host),
     open: async (secret) => {
       const value = await reader.open(secret)
-      scrub.watch(value)
+      for (const each of secretParts(secret, value)) scrub.watch(each)
       usage.used(secret.id, clock())
       return value
     },

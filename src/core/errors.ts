@@ -34,6 +34,7 @@ export type ErrorCode =
   | 'exhausted'
   | 'disabled'
   | 'value_not_placeable'
+  | 'signature_invalid'
   | 'audit_unavailable'
   | 'store_unavailable'
   // upstream

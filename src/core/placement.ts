@@ -24,6 +24,8 @@ export type Placement =
   /** Text messages of a WebSocket. */
   | { readonly kind: 'websocket' }
   | { readonly kind: 'trailer' }
+  /** AWS Signature Version 4: the request is signed again; no value is put into it. Only of secrets of type `aws`. */
+  | { readonly kind: 'aws-sigv4' }
 
 export type Spot =
   /** `name` in lower case; `pair` is the index of the name in the raw headers; `basic`: inside decoded credentials. */
@@ -38,6 +40,7 @@ export type Spot =
   | { readonly kind: 'websocket' }
   /** `name` in lower case. */
   | { readonly kind: 'trailer'; readonly name: string }
+  | { readonly kind: 'aws-sigv4' }
   /** Readable after decoding, but not in a form that can be rewritten: base64 that is not canonical, `xcoat%5F…`. */
   | { readonly kind: 'encoded'; readonly within: 'basic' | 'target' }
 
@@ -52,7 +55,7 @@ export type BodyClosed = 'name' | 'outside' | 'malformed' | 'media'
 export const DEFAULT_PLACEMENTS: readonly Placement[] = Object.freeze([{ kind: 'credential-headers' } as const])
 
 const SUPPORTED =
-  'credential-headers, header:<name>, header:*, basic, query, query:<name>, path, body, body:<JSON pointer or field>, websocket, trailer'
+  'credential-headers, header:<name>, header:*, basic, query, query:<name>, path, body, body:<JSON pointer or field>, websocket, trailer, aws-sigv4'
 
 /** RFC 9110 5.6.2. */
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9a-z-]{1,128}$/
@@ -141,6 +144,7 @@ const NOT_CREDENTIAL_FAMILIES = ['sec-', 'proxy-', 'access-control-', 'x-forward
 export function parsePlacement(text: string): Placement {
   if (text === 'credential-headers' || text === 'header') return { kind: 'credential-headers' }
   if (text === 'basic' || text === 'path' || text === 'websocket' || text === 'trailer') return { kind: text }
+  if (text === 'aws-sigv4') return { kind: text }
   if (text === 'query') return { kind: 'query', name: null }
   if (text === 'body') return { kind: 'body', selector: null }
   if (text.startsWith('header:')) return headerPlacement(text.slice('header:'.length))
@@ -241,6 +245,7 @@ function covers(placement: Placement, spot: Spot): boolean {
     case 'path':
     case 'websocket':
     case 'trailer':
+    case 'aws-sigv4':
       return spot.kind === placement.kind
   }
 }

@@ -13,7 +13,7 @@ export interface Sandbox {
   readonly workspaceId: string
   readonly name: string
   readonly mounts: Readonly<Record<string, string>>
-  /** Environment variable name -> placeholder: what the workload gets. */
+  /** Environment variable name -> what the workload gets: a placeholder, or one half of a pair. */
   readonly env: Readonly<Record<string, string>>
   readonly createdAt: string
   readonly updatedAt: string

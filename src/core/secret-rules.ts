@@ -49,6 +49,7 @@ const TYPES: Readonly<Record<SecretType, { readonly hint: boolean }>> = {
   file: { hint: false },
   note: { hint: false },
   env_bundle: { hint: false },
+  aws: { hint: false },
 }
 
 export function checkSecretName(name: string): string {

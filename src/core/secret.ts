@@ -55,6 +55,8 @@ export type SecretType =
   | 'note'
   | 'env'
   | 'env_bundle'
+  /** A credential pair that signs requests and is never put into one; its placeholder is a pair too. */
+  | 'aws'
 
 /** Whether the value may be seen at all by those who have the permission. `never` is never loosened. */
 export type ReadPolicy = 'never' | 'permission'
@@ -140,9 +142,9 @@ export interface MountedSecret {
   /** The scope that owns it: the sandbox's workspace, its account, or a vault. */
   readonly workspaceId: string
   readonly name: string
-  /** Dress + token: what the sandbox holds. */
+  /** Dress + token: what the sandbox holds; of type `aws`: token + `:` + the placeholder's secret access key. */
   readonly placeholder: string
-  /** The `xcoat_…` part: what the scan finds. */
+  /** The `xcoat_…` part, or the `XCOAT…` access key id: what the scan finds. */
   readonly token: string
   readonly version: number
   readonly hosts: HostList

@@ -39,6 +39,8 @@ export interface BodyContext {
   readonly headers: readonly string[]
   readonly record: ExchangeRecord
   readonly budget: OccurrenceBudget
+  /** Its bytes are signed: nothing is put into it. */
+  readonly signed: boolean
 }
 
 export interface OutgoingBody {
@@ -68,7 +70,7 @@ export async function outgoingBody(
   const ports = { ...server, inBody: inBody ?? server.inBody }
   const placeable = await placeableSecrets(ports, { sandbox: request.sandbox, ...context }, 'body')
   const coding = codingOf(single(headers, 'content-encoding'))
-  if (placeable.length === 0 || coding === 'other') return untouched(request.body, headers, ports)
+  if (placeable.length === 0 || coding === 'other' || context.signed) return untouched(request.body, headers, ports)
   const rewriting = new Rewriting(ports, request, context, placeable)
   const length = Number(single(headers, 'content-length') ?? Number.NaN)
   if (length <= ports.completeBytes) return await rewriting.completed()

@@ -18,6 +18,7 @@ import { askInspectable, MaskedSink } from './masked-response.ts'
 import type { ExchangeRequest, Forwarder, ResponseSink } from './message.ts'
 import { reject } from './rejection.ts'
 import { auditedSecrets, decideReleases, nothingReleased } from './release.ts'
+import { signingOf } from './signing.ts'
 import { outgoingUpgrade } from './websocket-release.ts'
 
 export interface ExchangePorts extends ExchangeLogPorts, BodyPorts {
@@ -49,25 +50,24 @@ export async function runExchange(ports: ExchangePorts, request: ExchangeRequest
     if (released) await record.release(auditedSecrets(releases))
 
     const swapped = released ? substitute(head, releases.occurrences, releases.byToken) : head
-    if (request.expectsContinue) client.informational(100, [])
-    const { headers } = swapped
-    body = await outgoingBody(ports, request, { destination, headers, record, budget: releases.budget })
+    const signing = await signingOf(ports, request, { destination, path, record, client })
+    if (signing.request.expectsContinue) client.informational(100, [])
+    const context = { destination, record, budget: releases.budget }
+    const { signed } = signing
+    body = await outgoingBody(ports, signing.request, { ...context, headers: swapped.headers, signed })
 
     const echoable = [...releases.byToken.values(), ...body.releases]
     const masker = echoable.length === 0 ? null : (ports.maskers?.of(echoable) ?? null)
+    const answer = signing.answerTo(client)
     const sink =
-      masker === null ? client : new DecodedSink(new MaskedSink(client, masker, request.method), request.method)
-    const upgrade = await outgoingUpgrade(ports, request, {
-      destination,
-      record,
-      budget: releases.budget,
-      releases: echoable,
-    })
+      masker === null ? answer : new DecodedSink(new MaskedSink(answer, masker, request.method), request.method)
+    const upgrade = await outgoingUpgrade(ports, request, { ...context, releases: echoable })
     const to = { workspaceId: request.sandbox.workspaceId, destination }
     const outgoing = { ...swapped, ...to, upgrade, body: body.stream, received: request }
     outgoing.headers = masker === null ? body.headers : askInspectable(body.headers)
     const forwarder = upgrade === null ? ports.forwarder : ports.upgrader
-    await forwarder.forward(outgoing, sink, record).catch((error: unknown) => Promise.reject(sink.explain(error)))
+    const sent = forwarder.forward(signing.outgoing(outgoing), sink, record)
+    await sent.catch((error: unknown) => Promise.reject(sink.explain(error)))
     await sink.settled()
   } catch (error) {
     record.failed(client.gone ? 'client_aborted' : error)

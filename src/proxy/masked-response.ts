@@ -9,7 +9,7 @@ import { LayeredSink } from './layered-sink.ts'
 import type { ResponseSink } from './message.ts'
 
 /** A response with a Content-Length up to this is completed first, so that it keeps a (corrected) Content-Length. */
-const COMPLETE_FIRST_BYTES = 64 * 1024
+export const COMPLETE_FIRST_BYTES = 64 * 1024
 
 const UNMASKABLE_REQUEST = new Set([
   'accept-encoding',
@@ -28,7 +28,7 @@ export function askInspectable(fields: readonly string[]): string[] {
   return [...without(fields, UNMASKABLE_REQUEST), 'accept-encoding', 'identity']
 }
 
-function contentLength(headers: readonly string[]): number | null {
+export function contentLength(headers: readonly string[]): number | null {
   for (let i = 0; i < headers.length; i += 2) {
     if ((headers[i] as string).toLowerCase() === 'content-length') return Number(headers[i + 1])
   }

@@ -87,7 +87,8 @@ export async function decideReleases(
   }
 }
 
-async function onDenied(ports: ReleasePorts, { workspaceId }: SandboxIdentity): Promise<OnDenied> {
+/** What the workspace says, else the settings. */
+export async function onDenied(ports: ReleasePorts, { workspaceId }: SandboxIdentity): Promise<OnDenied> {
   return (await ports.workspaces.settingsOf(workspaceId)).onDenied ?? ports.onDenied
 }
 

@@ -3,6 +3,7 @@
  * or `vault://VAULT/PATH` for one in a vault of the workspace. Each needs the permission `use`.
  */
 import type { Kysely } from 'kysely'
+import { checkVariables } from '../core/aws-rules.ts'
 import { CoatcheckError } from '../core/errors.ts'
 import { isUuid } from '../core/id.ts'
 import type { Principal } from '../core/principal.ts'
@@ -43,6 +44,7 @@ export async function resolveMounts(
     }
   }
   if (missing.length > 0) throw unknownSecrets(missing)
+  checkVariables(resolved)
   return resolved
 }
 

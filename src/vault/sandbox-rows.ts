@@ -1,5 +1,6 @@
 /** Rows of sandboxes and their mounts: found within one workspace only, and shown without anything of the token. */
 import type { Kysely, Transaction } from 'kysely'
+import { variablesOf } from '../core/aws-rules.ts'
 import { isUuid } from '../core/id.ts'
 import type { Principal } from '../core/ports.ts'
 import type { Sandbox } from '../core/sandbox.ts'
@@ -62,7 +63,7 @@ export function showSandbox(row: SandboxRow, mounts: readonly ShownMount[]): San
     workspaceId: row.workspace_id,
     name: row.name,
     mounts: Object.fromEntries(own.map((mount) => [mount.env_name, mount.name])),
-    env: Object.fromEntries(own.map((mount) => [mount.env_name, mount.placeholder])),
+    env: Object.fromEntries(own.flatMap((mount) => Object.entries(variablesOf(mount.env_name, mount.placeholder)))),
     createdAt: row.created_at,
     updatedAt: row.updated_at,
   }

@@ -1,9 +1,15 @@
 /** The rows that a create, a patch or a put make of a secret, once everything that was given is checked. */
+import {
+  checkPlacementsOf,
+  checkTypeKept,
+  checkValueOf,
+  defaultPlacementsOf,
+  mintPlaceholder,
+} from '../core/aws-rules.ts'
 import { CoatcheckError } from '../core/errors.ts'
 import { normalizeHosts } from '../core/host-pattern.ts'
 import { uuidv7 } from '../core/id.ts'
 import { DEFAULT_MAX_OCCURRENCES } from '../core/occurrence-budget.ts'
-import { mintToken, validateDress } from '../core/placeholder.ts'
 import { formatPlacement, type Placement, parsePlacement } from '../core/placement.ts'
 import type { Principal } from '../core/principal.ts'
 import type { SecretType, SecretValue } from '../core/secret.ts'
@@ -58,17 +64,17 @@ interface DraftContext {
 export function draftNew(input: NewSecret, { principal, policy, moment, latest }: DraftContext): Draft {
   const name = checkSecretName(input.name)
   const type = checkType(input.type ?? 'generic')
-  const placements = readPlacementTexts(input.placements ?? policy.defaultPlacements)
+  const placements = readPlacementTexts(input.placements ?? defaultPlacementsOf(type, policy.defaultPlacements))
+  checkPlacementsOf(type, placements)
   checkValue(input.value, placements)
+  checkValueOf(type, input.value)
   const { hosts, warnings } = checkHosts(input.hosts ?? null, policy)
-  const token = mintToken()
   const rotation_policy = checkRotationPolicy(input.rotationPolicy ?? null)
   const row: ShownRow = {
     ...newcomer(principal, moment),
     name,
     name_key: name,
-    placeholder: validateDress(input.dress ?? '') + token,
-    token,
+    ...mintPlaceholder(type, input.dress ?? ''),
     type,
     description: checkDescription(input.description ?? null),
     hosts: writeHosts(hosts),
@@ -126,7 +132,10 @@ export async function draftPatch(
   const { time } = moment
   const name = patch.name === undefined ? old.name : checkSecretName(patch.name)
   const type = patch.type === undefined ? (old.type as SecretType) : checkType(patch.type)
+  checkTypeKept(old.type as SecretType, type)
   const placements = readPlacementTexts(patch.placements ?? readPlacements(old.placements))
+  checkPlacementsOf(type, placements)
+  if (value !== undefined) checkValueOf(type, value)
   // New placements must suit the value that is there already.
   if (value !== undefined || patch.placements !== undefined) checkValue(value ?? (await current()), placements)
   const { hosts, warnings } =

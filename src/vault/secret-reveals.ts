@@ -3,6 +3,7 @@
  * A read that is refused is recorded too.
  */
 import type { ChangeEvent } from '../core/audit-event.ts'
+import { valuesOf } from '../core/aws-rules.ts'
 import { CoatcheckError } from '../core/errors.ts'
 import { roleAllows } from '../core/permission.ts'
 import type { AuditAppender, Clock, SecretUsage } from '../core/ports.ts'
@@ -101,7 +102,9 @@ export class Reveals implements SecretReveals, MountResolver {
       )
       if (row === undefined || showSecret(row, principal, now).state !== 'current') continue
       const value = await this.#open(principal, row, row.current_version, 'secret.resolve')
-      resolved.push({ env: mount.env_name, secret: showSecret(row, principal, now), value })
+      const secret = showSecret(row, principal, now)
+      for (const [env, each] of valuesOf(mount.env_name, secret.placeholder, value))
+        resolved.push({ env, secret, value: each })
     }
     return resolved
   }

@@ -23,7 +23,7 @@ import {
 
 export const SECRET_TYPES = [
   ...(['generic', 'password', 'api_key', 'private_key', 'certificate'] as const),
-  ...(['ssh_key', 'file', 'note', 'env', 'env_bundle'] as const),
+  ...(['ssh_key', 'file', 'note', 'env', 'env_bundle', 'aws'] as const),
 ] as const
 const typeField = Type.Enum([...SECRET_TYPES], { description: `One of ${SECRET_TYPES.join(', ')}.` })
 const valueField = texted(1, MAX_VALUE_BYTES, `A string of 1 to ${MAX_VALUE_BYTES} bytes.`)
