@@ -40,8 +40,10 @@ describe('the tarball', () => {
     const { stdout } = await succeed('tar', ['-tzf', tarball], { cwd: place.dir })
     const packed = stdout.trim().split('\n').sort()
     const sources = (await filesBelow('src')).filter((path) => path.endsWith('.ts') && !path.endsWith('.d.ts'))
+    const typed = sources.filter((path) => /^src\/(?:client\/|api\/contract(?:\.ts$|\/))/.test(path))
     const expected = [
       ...sources.map((path) => path.replace(/^src/, 'dist').replace(/\.ts$/, '.js')),
+      ...typed.map((path) => path.replace(/^src/, 'dist').replace(/\.ts$/, '.d.ts')),
       ...(await filesBelow('docs')),
       'config/coatcheck.yaml',
       'config/coatcheck.schema.json',
@@ -52,6 +54,18 @@ describe('the tarball', () => {
       'LICENSE',
     ]
     expect(packed).toEqual(expected.map((path) => `package/${path}`).sort())
+  })
+
+  it('has a client that loads nothing but itself, so that it runs wherever fetch is', async () => {
+    const { stdout } = await succeed('tar', ['-xzOf', tarball, '--wildcards', 'package/dist/client/*.js'], {
+      cwd: place.dir,
+    })
+    const loaded = [
+      ...stdout.matchAll(/^(?:import|export) (?:[^'"]* from )?['"]([^'"]+)['"]|\b(?:import|require)\(['"]/gm),
+    ]
+    expect(loaded.length).toBeGreaterThan(10)
+    expect(loaded.map(([, name]) => name).filter((name) => !/^\.\/[a-z-]+\.js$/.test(name ?? ''))).toEqual([])
+    expect(stdout).not.toMatch(/\b(?:Buffer|process|globalThis\.process)\b\./)
   })
 
   it('needs nothing at install time: no script of its own, and every dependency pinned', async () => {

@@ -7,7 +7,8 @@ import { delimiter, dirname, join } from 'node:path'
 export const CHECKOUT = join(import.meta.dirname, '../../..')
 
 /** What a release is made from; the rest of a checkout plays no part in it. */
-const SOURCES = ['package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'src', 'config', 'docs']
+const MANIFESTS = ['package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'tsconfig.client.json']
+const SOURCES = [...MANIFESTS, 'src', 'config', 'docs']
 const TEXTS = ['README.md', 'CHANGELOG.md', 'SECURITY.md', 'CONTRIBUTING.md', 'LICENSE']
 
 /** Files that lie in real checkouts and must never be published. */
