@@ -15,6 +15,7 @@ import type { Release } from '../core/substitution.ts'
 import { codingOf, decoded, encoded } from './content-coding.ts'
 import {
   type ContentPorts,
+  inWorkspace,
   longestDress,
   placeableSecrets,
   releasableInContent,
@@ -66,11 +67,12 @@ export async function outgoingBody(
 ): Promise<OutgoingBody> {
   const { headers } = context
   if (request.body === null) return { stream: null, headers, releases: [], bytes: 0, withheld: 0 }
-  const { inBody } = await server.workspaces.settingsOf(request.sandbox.workspaceId)
-  const ports = { ...server, inBody: inBody ?? server.inBody }
+  const ports = await inWorkspace(server, request.sandbox)
   const placeable = await placeableSecrets(ports, { sandbox: request.sandbox, ...context }, 'body')
   const coding = codingOf(single(headers, 'content-encoding'))
-  if (placeable.length === 0 || coding === 'other' || context.signed) return untouched(request.body, headers, ports)
+  // Where no value can ever stand, the framing need not change either.
+  const closed = coding === 'other' || mediaOf(single(headers, 'content-type')).kind === 'unknown'
+  if (placeable.length === 0 || closed || context.signed) return untouched(request.body, headers, ports)
   const rewriting = new Rewriting(ports, request, context, placeable)
   const length = Number(single(headers, 'content-length') ?? Number.NaN)
   if (length <= ports.completeBytes) return await rewriting.completed()

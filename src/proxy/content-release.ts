@@ -26,6 +26,12 @@ export interface ContentContext {
   readonly record: ExchangeRecord
 }
 
+/** The same ports, with what the sandbox's workspace says of placeholders in content, where it says anything. */
+export async function inWorkspace<P extends ContentPorts>(ports: P, { workspaceId }: SandboxIdentity): Promise<P> {
+  const { inBody } = await ports.workspaces.settingsOf(workspaceId)
+  return { ...ports, inBody: inBody ?? ports.inBody }
+}
+
 /** Mounted secrets that some place in this content could take. */
 export async function placeableSecrets(
   ports: ContentPorts,

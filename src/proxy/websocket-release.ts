@@ -11,6 +11,7 @@ import type { Release } from '../core/substitution.ts'
 import {
   type ContentContext,
   type ContentPorts,
+  inWorkspace,
   longestDress,
   placeableSecrets,
   releasableInContent,
@@ -62,7 +63,8 @@ export async function outgoingUpgrade(
   return {
     ...upgrade,
     inspection: {
-      fromSandbox: placeable.length === 0 ? null : fromSandbox(ports, from, placeable, released),
+      fromSandbox:
+        placeable.length === 0 ? null : fromSandbox(await inWorkspace(ports, sandbox), from, placeable, released),
       fromUpstream: released === null ? null : fromUpstream(ports, released),
     },
   }
