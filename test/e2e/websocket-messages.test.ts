@@ -208,6 +208,14 @@ describe('what may not pass', () => {
     expect(await closingEvent(ws.rig, { path: ws.path })).toMatchObject({ decision: 'refused', reason: code })
   })
 
+  it('what a workspace says of placeholders goes before what the server says', async () => {
+    await ws.rig.app.data.settings.update(ws.rig.principal, { inBody: 'report' })
+    const dialled = await ws.dial()
+    expect((await say(dialled, ws.rig.secret.placeholder)).sent).toBe(ws.rig.secret.placeholder)
+    expect(await ws.ended(dialled)).toMatchObject({ decision: 'withheld', reported: 1 })
+    await ws.rig.app.data.settings.update(ws.rig.principal, { inBody: null })
+  })
+
   it('a value that is not UTF-8 ends the connection, and is not put into a text message', async () => {
     const bytes = Buffer.concat([Buffer.from(canary('bytes')), Buffer.from([0xff])])
     const { secret } = await ws.rig.app.data.secrets.create(ws.rig.principal, {
