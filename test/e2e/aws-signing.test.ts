@@ -6,9 +6,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { SecretValue } from '../../src/core/secret.ts'
 import { type AwsRequest, amzDate, authorize, presigned, scopeOf, sha256 } from '../support/aws-reference.ts'
 import { AwsRig, timeOf } from '../support/aws-rig.ts'
+import { H2Sandbox } from '../support/h2-sandbox.ts'
 import { canary } from '../support/leak-check.ts'
 import { OTHER } from '../support/rig.ts'
-import { send } from '../support/sandbox-client.ts'
+import { headText, openWire, send } from '../support/sandbox-client.ts'
 import { valuesOf } from '../support/wire.ts'
 
 let aws: AwsRig
@@ -61,6 +62,35 @@ describe('a signed request', () => {
     expectSignedForReal(payload, 'dynamodb')
     const refused = await aws.send(one, { body: body.replace('"t"', '"u"'), service: 'dynamodb' })
     expect(refused.error?.code).toBe('signature_invalid')
+  })
+
+  it('whose body is read whole gets its 100 Continue first, and one', async () => {
+    const body = 'Action=GetCallerIdentity'
+    const fields = ['Host', aws.hostField, 'x-amz-date', amzDate()]
+    const one: AwsRequest = {
+      method: 'POST',
+      target: '/',
+      fields,
+      signed: ['host', 'x-amz-date'],
+      payload: sha256(body),
+    }
+    const wire = await openWire(aws.rig, { sandbox: aws.box })
+    const expecting = ['Content-Length', String(body.length), 'Expect', '100-continue']
+    wire.write(headText(aws.rig, 'POST /', [...aws.signedFields(one, aws.held, 'sts'), ...expecting]))
+    expect((await wire.message()).status).toBe(100)
+    wire.write(body)
+    expect((await wire.message()).status).toBe(200)
+    expectSignedForReal(sha256(body), 'sts')
+    wire.socket.destroy()
+  })
+
+  it('over HTTP/2 is signed again like any other', async () => {
+    const one = aws.request({ target: '/bucket/a%2Fb?list-type=2&prefix=a%20b' })
+    const h2 = await H2Sandbox.open(aws.rig, { sandbox: aws.box })
+    const headers = aws.signedFields(one).map((text, i) => (i % 2 === 0 ? text.toLowerCase() : text))
+    expect((await h2.ask({ path: one.target, headers })).status).toBe(200)
+    h2.close()
+    expectSignedForReal()
   })
 
   it('has no placeholder put into its body, which is signed', async () => {
