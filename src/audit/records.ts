@@ -98,8 +98,9 @@ export class AuditRecords implements AuditReader {
     }
   }
 
+  /** Idempotent. */
   close(): void {
-    this.#db.close()
+    if (this.#db.isOpen) this.#db.close()
   }
 
   #start(cursor: string | null): number {
