@@ -3,6 +3,7 @@
  * running-proxy.ts are the only ones that see every folder, and the only ones that construct.
  */
 import type { AddressInfo } from 'node:net'
+import { resolve } from 'node:path'
 import { type LocalApi, localApi } from './api/local.ts'
 import { buildApi } from './api/server.ts'
 import { CoatcheckError } from './core/errors.ts'
@@ -18,6 +19,7 @@ import {
   startProxy,
 } from './running-proxy.ts'
 import type { ListenAddress, Settings } from './settings.ts'
+import { type BackupReport, restoreBackup } from './vault/backup.ts'
 
 export interface StartOptions {
   readonly settings: Settings
@@ -92,6 +94,21 @@ export class App {
   /** Calls made as the owner of the data directory, through the API's own routes and checks. */
   localApi(): LocalApi {
     return localApi(this.data.apiDeps(this.#served()), this.data.tokens.systemPrincipal())
+  }
+
+  /** The data directory as one encrypted file, as its owner. */
+  async backup(file: string, passphrase: string): Promise<BackupReport> {
+    return await this.data.backup(this.data.tokens.systemPrincipal(), file, passphrase)
+  }
+
+  /** A new key for the data keys, as its owner. */
+  async rotateKeyring(): Promise<{ readonly keyId: string; readonly rewrapped: number }> {
+    return await this.data.rotateKeyring(this.data.tokens.systemPrincipal())
+  }
+
+  /** Fills the data directory of the settings, which must be absent or empty. Opens nothing. */
+  static async restore(settings: Settings, file: string, passphrase: string): Promise<BackupReport> {
+    return await restoreBackup({ file, passphrase, dataDir: resolve(settings.dataDir) })
   }
 
   async close(graceMs = DRAIN_MS): Promise<void> {

@@ -22,6 +22,7 @@ import type { Settings } from './settings.ts'
 import { type BackupReport, createBackup } from './vault/backup.ts'
 import { changeEvent, momentOf } from './vault/change.ts'
 import { type Database, openDatabase } from './vault/database.ts'
+import { rotateKeyring } from './vault/key-rotation.ts'
 import { openKeyring } from './vault/keyring.ts'
 import { Policies } from './vault/policies.ts'
 import { Principals } from './vault/principals.ts'
@@ -74,6 +75,8 @@ export class DataDirectory {
   readonly mounted: SecretReader
   readonly oidc: TokenVerifier | null
   readonly adminToken: { readonly path: string; readonly created: boolean }
+  /** Adds a key-encryption key, makes it current and wraps every data key anew. Recorded first. */
+  readonly rotateKeyring: (principal: Principal) => ReturnType<typeof rotateKeyring>
 
   private constructor(parts: Omit<DataDirectory, 'close' | 'apiDeps' | 'backup'>) {
     this.path = parts.path
@@ -98,6 +101,7 @@ export class DataDirectory {
     this.mounted = parts.mounted
     this.oidc = parts.oidc
     this.adminToken = parts.adminToken
+    this.rotateKeyring = parts.rotateKeyring
   }
 
   /** Throws `database_unusable`, `keyring_unusable`, `authority_unusable`; nothing found there is then changed. */
@@ -134,6 +138,7 @@ export class DataDirectory {
       mounted: watched(new MountedSecrets({ database, sealer, clock }), { scrub: options.scrub, usage, clock }),
       oidc: settings.api.oidc === null ? null : await openIdLogin(settings.api.oidc, new Principals(stores)),
       adminToken: await tokens.ensureAdminToken(path),
+      rotateKeyring: (principal) => rotateKeyring({ ...stores, keyring, sealer }, principal),
     })
     opened.move()
     return directory

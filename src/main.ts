@@ -28,6 +28,7 @@ const io: CliIo = {
 const deps: CliDeps = {
   version: (await import('./version.ts')).VERSION,
   openLocal: async (options: LocalOptions) => (await import('./cli/local.ts')).openLocal(options, io),
+  restore: async (options, file, passphrase) => (await import('./cli/local.ts')).restore(options, io, file, passphrase),
   locate: async (options: LocalOptions) => (await import('./cli/local.ts')).locate(options, io),
   serve: async (options, given) => (await import('./cli/serve.ts')).serve(options, given),
   run: async (options, given) => (await import('./cli/run.ts')).run(options, given),

@@ -17,7 +17,12 @@ export interface LocalAnswer {
 
 export interface LocalApi {
   /** `path` with its query; `body` is sent as JSON. */
-  request(method: string, path: string, body?: unknown): Promise<LocalAnswer>
+  request(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers?: Readonly<Record<string, string>>,
+  ): Promise<LocalAnswer>
   close(): Promise<void>
 }
 
@@ -25,17 +30,17 @@ export function localApi(deps: ApiDeps, principal: Principal): LocalApi {
   const token = randomBytes(32).toString('base64url')
   const api = buildApi({ ...deps, tokens: acceptingAlso(deps.tokens, token, principal), allowedHosts: () => [HOST] })
   return {
-    request: async (method, path, body) => {
+    request: async (method, path, body, headers = {}) => {
       const answer = await api.inject({
         method: method as 'GET',
         url: path,
-        headers: { host: HOST, authorization: `Bearer ${token}`, ...(body === undefined ? {} : JSON_BODY) },
+        headers: { ...headers, host: HOST, authorization: `Bearer ${token}`, ...(body === undefined ? {} : JSON_BODY) },
         ...(body === undefined ? {} : { payload: JSON.stringify(body) }),
       })
-      const headers = Object.entries(answer.headers).map(([name, value]) => [name, String(value)])
+      const received = Object.entries(answer.headers).map(([name, value]) => [name, String(value)])
       return {
         status: answer.statusCode,
-        headers: Object.fromEntries(headers) as Record<string, string>,
+        headers: Object.fromEntries(received) as Record<string, string>,
         body: answer.body,
       }
     },

@@ -1,7 +1,7 @@
 /** The API over HTTP. No answer at all is `unreachable`; redirects are not followed, so the token goes to one server. */
 import { Agent, request } from 'undici'
 import { Failure, usage } from './failure.ts'
-import type { Transport, TransportAnswer } from './transport.ts'
+import type { Headers, Transport, TransportAnswer } from './transport.ts'
 
 const TIMEOUT_MS = 30_000
 
@@ -15,9 +15,9 @@ export function httpTransport(url: string, token: string | undefined): Transport
     bodyTimeout: TIMEOUT_MS,
   })
   return {
-    request: async (method, path, body) => {
+    request: async (method, path, body, headers = {}) => {
       try {
-        return await call(dispatcher, `${base}${path}`, method, token, body)
+        return await call(dispatcher, `${base}${path}`, { method, headers: { ...identity(token), ...headers }, body })
       } catch {
         throw new Failure(
           'unreachable',
@@ -26,7 +26,15 @@ export function httpTransport(url: string, token: string | undefined): Transport
         )
       }
     },
-    close: () => dispatcher.close(),
+    stream: async (path, headers, signal) => {
+      const all = { ...identity(token), ...headers, accept: 'text/event-stream' }
+      const answer = await request(`${base}${path}`, { dispatcher, headers: all, signal }).catch(() => null)
+      if (answer?.statusCode === 200) return answer.body
+      await answer?.body.dump()
+      return null
+    },
+    // Not close(), which would wait for an answer that goes on.
+    close: () => dispatcher.destroy(),
   }
 }
 
@@ -38,23 +46,27 @@ function baseOf(url: string): string {
   return `${parsed.origin}${parsed.pathname.replace(/\/$/, '')}`
 }
 
-async function call(
-  dispatcher: Agent,
-  url: string,
-  method: string,
-  token: string | undefined,
-  body: unknown,
-): Promise<TransportAnswer> {
+function identity(token: string | undefined): Headers {
+  return token === undefined ? {} : { authorization: `Bearer ${token}` }
+}
+
+interface Call {
+  readonly method: string
+  readonly headers: Headers
+  readonly body: unknown
+}
+
+async function call(dispatcher: Agent, url: string, { method, headers, body }: Call): Promise<TransportAnswer> {
   const answer = await request(url, {
     dispatcher,
     method: method as 'GET',
     headers: {
       accept: 'application/json',
-      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      ...headers,
       ...(body === undefined ? {} : { 'content-type': 'application/json' }),
     },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   })
-  const headers = Object.entries(answer.headers).map(([name, value]) => [name, String(value)] as const)
-  return { status: answer.statusCode, headers: Object.fromEntries(headers), body: await answer.body.text() }
+  const received = Object.entries(answer.headers).map(([name, value]) => [name, String(value)] as const)
+  return { status: answer.statusCode, headers: Object.fromEntries(received), body: await answer.body.text() }
 }

@@ -1,12 +1,12 @@
 /** `coatcheck audit`: reads the log and checks its chain; nothing here can change it. */
 import { promises as timers } from 'node:timers'
 import type { Command } from 'commander'
-import type { AuditEventDocument, VerifyDocument } from '../api/contract/audit.ts'
+import type { AuditEventDocument, CheckpointDocument, VerifyDocument } from '../api/contract/audit.ts'
 import { AUDIT_HEADINGS, auditRow } from './audit-row.ts'
-import { type CommonOptions, type Context, inSession, withCommonOptions } from './command.ts'
+import { type CommonOptions, type Context, inSession, withScopeOptions } from './command.ts'
 import { EXIT, usage } from './failure.ts'
 import { neutralise, note, printJson, printJsonLine, printLine, printTable, write } from './output.ts'
-import type { Query, Session } from './session.ts'
+import { type Query, type Session, withQuery } from './session.ts'
 import { parseSince } from './when.ts'
 
 interface FilterOptions extends CommonOptions {
@@ -25,7 +25,7 @@ const MAX_BEHIND = 2000
 
 export function registerAudit(program: Command, context: Context): void {
   const group = program.command('audit').description('the log of exchanges, releases and changes')
-  const command = (name: string, description: string) => withCommonOptions(group.command(name).description(description))
+  const command = (name: string, description: string) => withScopeOptions(group.command(name).description(description))
 
   withFilters(command('list', 'show events, newest first'))
     .option('--limit <n>', 'how many events', '50')
@@ -35,6 +35,9 @@ export function registerAudit(program: Command, context: Context): void {
     .action((options: FilterOptions) => tail(context, options))
   command('verify', 'check every chain and checkpoint from the beginning').action((options: CommonOptions) =>
     verify(context, options),
+  )
+  command('checkpoints', 'list the signed checkpoints, newest first').action((options: CommonOptions) =>
+    checkpoints(context, options),
   )
   withFilters(command('export', 'print all events, newest first, one JSON document on each line')).action(
     (options: FilterOptions) => exportAll(context, options),
@@ -60,21 +63,47 @@ async function list(context: Context, options: FilterOptions): Promise<void> {
   })
 }
 
+/** A stream where there is one, and a look every second where there is none or it broke; both go on after the last event printed. */
 async function tail(context: Context, options: FilterOptions): Promise<void> {
   const limit = limitOf(options)
   const query = queryOf(options, context.now)
-  const { io } = context
+  const signal = context.io.signal ?? new AbortController().signal
   await inSession(context, options, async (session) => {
-    let last = await printOldestFirst(context, options, await newest(session, query, limit))
-    while (io.signal?.aborted !== true) {
-      await timers
-        .setTimeout(POLL_MS, undefined, io.signal === undefined ? {} : { signal: io.signal })
-        .catch(() => undefined)
-      const { fresh, skipped } = await newerThan(session, query, last)
-      if (skipped) await note(io, `More than ${MAX_BEHIND} events at once: older ones are in audit list.`)
+    let last: string | undefined
+    for (let first = true; !signal.aborted; first = false) {
+      // Opened before the look, so that nothing falls between them.
+      const live = await session.streamed<AuditEventDocument>(withQuery(`${EVENTS}/stream`, query), signal)
+      const fresh = first ? await newest(session, query, limit) : await since(context, session, query, last)
       last = (await printOldestFirst(context, options, fresh)) ?? last
+      const printed = new Set(fresh.map(({ id }) => id))
+      for await (const event of live ?? []) {
+        if (!printed.has(event.id)) last = await printOldestFirst(context, options, [event])
+      }
+      await timers.setTimeout(POLL_MS, undefined, { signal }).catch(() => undefined)
     }
     return EXIT.done
+  })
+}
+
+/** As `newerThan`, and says when it skipped some. */
+async function since(
+  { io }: Context,
+  session: Session,
+  query: Query,
+  last: string | undefined,
+): Promise<readonly AuditEventDocument[]> {
+  const { fresh, skipped } = await newerThan(session, query, last)
+  if (skipped) await note(io, `More than ${MAX_BEHIND} events at once: older ones are in audit list.`)
+  return fresh
+}
+
+async function checkpoints(context: Context, options: CommonOptions): Promise<void> {
+  await inSession(context, options, async (session) => {
+    const page = await session.all<CheckpointDocument>('/v1/audit/checkpoints')
+    if (options.json === true) return await printJson(context.io, page)
+    const rows = page.items.map(({ time, writer, seq, hash, keyId }) => [time, writer, String(seq), hash, keyId])
+    const empty = 'There are no checkpoints yet.'
+    await printTable(context.io, ['TIME', 'WRITER', 'UP TO', 'HASH', 'KEY'], rows, empty)
   })
 }
 

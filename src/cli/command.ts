@@ -3,11 +3,17 @@ import type { Command } from 'commander'
 import { EXIT, usage } from './failure.ts'
 import type { CliDeps, CliIo } from './io.ts'
 import { type Session, withSession } from './session.ts'
+import type { Headers } from './transport.ts'
+
+const SCOPE_HEADER = 'coatcheck-scope'
 
 /** Options of every command that talks to the API. */
 export interface CommonOptions {
   readonly json?: boolean
   readonly config?: string
+  readonly workspace?: string
+  readonly vault?: string
+  readonly account?: boolean
 }
 
 /** One run of the program. */
@@ -26,6 +32,14 @@ export function withCommonOptions(command: Command): Command {
     .option('--config <file>', 'settings file, when working on the data directory itself')
 }
 
+/** Adds, beside the common ones, where the command acts. */
+export function withScopeOptions(command: Command): Command {
+  return withCommonOptions(command)
+    .option('--workspace <name>', 'act in this workspace, by name, id or external key')
+    .option('--vault <name>', 'act in this vault of the workspace')
+    .option('--account', 'act in the account itself')
+}
+
 /** Runs a command's work in a session and keeps its exit code; a work that returns none is done. */
 export async function inSession(
   context: Context,
@@ -34,7 +48,19 @@ export async function inSession(
 ): Promise<void> {
   const { io, deps } = context
   const local = options.config === undefined ? {} : { config: options.config }
-  context.exitCode = (await withSession(io, deps, local, work)) ?? EXIT.done
+  context.exitCode = (await withSession(io, deps, local, scopeOf(options), work)) ?? EXIT.done
+}
+
+/** The header that says where to act; none when nothing is named. */
+function scopeOf({ account, workspace, vault }: CommonOptions): Headers {
+  if (account === true) {
+    if (workspace === undefined && vault === undefined) return { [SCOPE_HEADER]: 'account' }
+    throw usage('--account excludes --workspace and --vault.', 'Say one place to act in.')
+  }
+  const levels = Object.entries({ workspace, vault }).flatMap(([level, ref]) =>
+    ref === undefined ? [] : `${level}=${segment(ref)}`,
+  )
+  return levels.length === 0 ? {} : { [SCOPE_HEADER]: levels.join('; ') }
 }
 
 /** For options that can be given more than once. */
@@ -59,6 +85,33 @@ export function pairs(entries: readonly string[], what: string, form: string): R
     map.set(key, entry.slice(split + 1))
   }
   return Object.fromEntries(map)
+}
+
+/** A whole number that is at least `from`. */
+export function wholeNumber(text: string, option: string, from = 1): number {
+  const number = Number(text)
+  if (/^\d{1,10}$/.test(text) && number >= from) return number
+  throw usage(`${option} is not a whole number from ${from}.`, `Write ${option} ${Math.max(from, 5)}.`)
+}
+
+/** As `wholeNumber`; `none` is null. */
+export function numberOrNone(text: string, option: string): number | null {
+  return text === 'none' ? null : wholeNumber(text, option)
+}
+
+/** A JSON object, as it was written. */
+export function jsonObject(text: string, option: string): Readonly<Record<string, unknown>> {
+  const parsed = parsedJson(text)
+  if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) return { ...parsed }
+  throw usage(`${option} is not a JSON object.`, `Write something like ${option} '{"team":"a"}'.`)
+}
+
+function parsedJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }
 
 /** A name or id as one segment of a path. */

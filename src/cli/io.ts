@@ -37,11 +37,27 @@ export interface Locations {
   readonly clientEnvironment: Readonly<Record<string, string>>
 }
 
+/** What a backup or its restoration did. */
+export interface BackupDone {
+  /** Names of what is in it. */
+  readonly files: readonly string[]
+  readonly bytes: number
+}
+
+/** An opened data directory: the API's calls, and what no server offers. */
+export interface LocalTransport extends Transport {
+  /** Into a new file. */
+  backup(file: string, passphrase: string): Promise<BackupDone>
+  rotateKeyring(): Promise<{ readonly keyId: string; readonly rewrapped: number }>
+}
+
 /** Given by the composition root: commands import nothing of the server. */
 export interface CliDeps {
   readonly version: string
   /** Opens the data directory itself; calls are made as its owner. */
-  openLocal(options: LocalOptions): Promise<Transport>
+  openLocal(options: LocalOptions): Promise<LocalTransport>
+  /** Fills the data directory, which must be absent or empty, from a backup. */
+  restore(options: LocalOptions, file: string, passphrase: string): Promise<BackupDone>
   /** Reads the settings; creates and opens nothing. */
   locate(options: LocalOptions): Promise<Locations>
   serve(options: LocalOptions, io: CliIo): Promise<number>

@@ -4,14 +4,13 @@ import { join, resolve } from 'node:path'
 import { App } from '../app.ts'
 import { loadSettings } from '../config.ts'
 import { clientEnvironment, LOOPBACK_NO_PROXY } from '../core/client-environment.ts'
-import type { CliIo, LocalOptions, Locations } from './io.ts'
-import type { Transport } from './transport.ts'
+import type { BackupDone, CliIo, LocalOptions, LocalTransport, Locations } from './io.ts'
 
 /** Audit lines and the operator's log would mix with what a command prints, so only failures are logged. */
 const QUIET = { 'log.level': 'error' } as const
 
 /** Opens the data directory that the settings name, creating it on first use. */
-export async function openLocal(options: LocalOptions, io: CliIo): Promise<Transport> {
+export async function openLocal(options: LocalOptions, io: CliIo): Promise<LocalTransport> {
   const settings = loadSettings({ file: options.config, env: io.env, overrides: QUIET })
   const app = await App.start({
     settings,
@@ -22,12 +21,20 @@ export async function openLocal(options: LocalOptions, io: CliIo): Promise<Trans
   })
   const api = app.localApi()
   return {
-    request: (method, path, body) => api.request(method, path, body),
+    request: (...given) => api.request(...given),
+    backup: (file, passphrase) => app.backup(file, passphrase),
+    rotateKeyring: () => app.rotateKeyring(),
     async close() {
       await api.close()
       await app.close()
     },
   }
+}
+
+/** Fills the data directory that the settings name, which must be absent or empty. */
+export async function restore(options: LocalOptions, io: CliIo, file: string, passphrase: string): Promise<BackupDone> {
+  const settings = loadSettings({ file: options.config, env: io.env, overrides: QUIET })
+  return await App.restore(settings, file, passphrase)
 }
 
 /** Where things are according to the settings; reads nothing but them. */

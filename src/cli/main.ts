@@ -6,10 +6,15 @@ import type { Context } from './command.ts'
 import { registerCompletion } from './completion.ts'
 import { registerDoctor } from './doctor.ts'
 import { EXIT, type Failure, failureOf, usage } from './failure.ts'
+import { registerHealth } from './health.ts'
 import type { CliDeps, CliIo } from './io.ts'
+import { registerMaintenance } from './maintenance.ts'
 import { printFailure, printJson, printLine, write } from './output.ts'
+import { registerPolicy } from './policy.ts'
+import { registerPrincipal } from './principal.ts'
 import { registerProcesses } from './processes.ts'
 import { registerSandbox } from './sandbox.ts'
+import { registerScopes } from './scope.ts'
 import { registerSecret } from './secret.ts'
 import { registerToken } from './token.ts'
 
@@ -49,9 +54,14 @@ export function programFor(context: Context): Command {
   registerProcesses(program, context)
   registerSecret(program, context)
   registerSandbox(program, context)
+  registerScopes(program, context)
+  registerPolicy(program, context)
+  registerPrincipal(program, context)
+  registerToken(program, context)
   registerAudit(program, context)
   registerCa(program, context)
-  registerToken(program, context)
+  registerMaintenance(program, context)
+  registerHealth(program, context)
   registerDoctor(program, context)
   registerCompletion(program, context)
   program
@@ -68,7 +78,14 @@ export function programFor(context: Context): Command {
 
 /** A value among the arguments has already been seen by the process list: say so before anything is done with it. */
 function refuseValueArguments(argv: readonly string[]): void {
-  if (!own(argv).some((argument) => /^--value(=|$)/.test(argument))) return
+  const given = own(argv).flatMap((argument) => /^--(value|passphrase)(?:=|$)/.exec(argument)?.[1] ?? [])
+  if (given.length === 0) return
+  if (given.includes('passphrase')) {
+    throw usage(
+      'A passphrase is never given as an argument: other users and the shell history can see it.',
+      'Use the prompt, --passphrase-stdin or --passphrase-file; if it was real, choose another one.',
+    )
+  }
   throw usage(
     'A value is never given as an argument: other users and the shell history can see it.',
     'Use the prompt, --value-stdin or --value-file; if the value was real, rotate it.',

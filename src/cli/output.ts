@@ -34,7 +34,7 @@ export function jsonText(document: unknown, indent = 2): string {
 }
 
 /** Writes and waits until it was taken, so that a slow reader slows us down. A reader that left is not an error. */
-export async function write(stream: Writable, text: string): Promise<void> {
+export async function write(stream: Writable, text: string | Uint8Array): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     stream.write(text, (error) => {
       if (error === undefined || error === null || (error as NodeJS.ErrnoException).code === 'EPIPE') resolve()

@@ -1,9 +1,10 @@
 /** `coatcheck sandbox`: identities for workloads, and the environment that each workload gets. */
 import { type Command, Option } from 'commander'
 import type { SandboxCredentials, SandboxDocument, SandboxEnvironment } from '../api/contract/sandboxes.ts'
-import { type CommonOptions, type Context, collect, inSession, pairs, segment, withCommonOptions } from './command.ts'
+import { type CommonOptions, type Context, collect, inSession, pairs, segment, withScopeOptions } from './command.ts'
 import { commentFor, ENVIRONMENT_FORMATS, type EnvironmentFormat, formatEnvironment } from './environment-format.ts'
 import { note, printFields, printJson, printLine, printTable, write } from './output.ts'
+import { effective } from './secret-reports.ts'
 
 interface EnvOptions extends CommonOptions {
   readonly format: EnvironmentFormat
@@ -17,12 +18,19 @@ interface MountOptions extends CommonOptions {
 
 export function registerSandbox(program: Command, context: Context): void {
   const group = program.command('sandbox').description('workloads, each with an identity and mounted secrets')
-  const command = (name: string, description: string) => withCommonOptions(group.command(name).description(description))
+  const command = (name: string, description: string) => withScopeOptions(group.command(name).description(description))
 
   command('create <name>', 'make a sandbox; its token is shown this once')
     .option('--mount <ENV=SECRET>', 'mount a secret as an environment variable (repeatable)', collect)
     .action((name: string, options: CommonOptions & { mount?: string[] }) => create(context, name, options))
   command('list', 'list sandboxes').action((options: CommonOptions) => list(context, options))
+  command('get <name>', 'show a sandbox').action((name: string, options: CommonOptions) => get(context, name, options))
+  command('rotate-token <name>', 'make a new token, shown this once; the old one stops working at once').action(
+    (name: string, options: CommonOptions) => rotateToken(context, name, options),
+  )
+  command('effective <name>', 'explain which secret each mount means, and where it may go').action(
+    (name: string, options: CommonOptions) => effective(context, name, options),
+  )
   command('env <name>', "print a sandbox's environment: placeholders, proxy and trust variables")
     .addOption(new Option('--format <format>', 'how to write it').choices(ENVIRONMENT_FORMATS).default('shell'))
     .option('--rotate-token', 'make a new token and include it; the old one stops working at once')
@@ -38,17 +46,38 @@ export function registerSandbox(program: Command, context: Context): void {
 
 async function create(context: Context, name: string, options: CommonOptions & { mount?: string[] }): Promise<void> {
   const mounts = pairs(options.mount ?? [], 'mount', 'ENV=SECRET')
-  await inSession(context, options, async (session) => {
-    const sandbox = await session.call<SandboxCredentials>('POST', '/v1/sandboxes', { name, mounts })
-    if (options.json === true) await printJson(context.io, sandbox)
-    else {
-      await note(
-        context.io,
-        `Made sandbox ${sandbox.name}. Its token, inside the proxy variables below, is not shown again.`,
-      )
-      await write(context.io.stdout, formatEnvironment('shell', sandbox.env))
-    }
-  })
+  await inSession(context, options, async (session) =>
+    showCredentials(
+      context,
+      options,
+      'Made',
+      await session.call<SandboxCredentials>('POST', '/v1/sandboxes', { name, mounts }),
+    ),
+  )
+}
+
+async function rotateToken(context: Context, name: string, options: CommonOptions): Promise<void> {
+  const path = `/v1/sandboxes/${segment(name)}/token`
+  await inSession(context, options, async (session) =>
+    showCredentials(context, options, 'Gave a new token to', await session.call<SandboxCredentials>('POST', path)),
+  )
+}
+
+async function showCredentials(
+  { io }: Context,
+  options: CommonOptions,
+  done: string,
+  sandbox: SandboxCredentials,
+): Promise<void> {
+  if (options.json === true) return await printJson(io, sandbox)
+  await note(io, `${done} sandbox ${sandbox.name}. Its token, inside the proxy variables below, is not shown again.`)
+  await write(io.stdout, formatEnvironment('shell', sandbox.env))
+}
+
+async function get(context: Context, name: string, options: CommonOptions): Promise<void> {
+  await inSession(context, options, async (session) =>
+    show(context, options, await session.call<SandboxDocument>('GET', `/v1/sandboxes/${segment(name)}`)),
+  )
 }
 
 async function list(context: Context, options: CommonOptions): Promise<void> {
@@ -82,14 +111,17 @@ async function mount(context: Context, name: string, added: string[], options: M
     const before = options.replace === true ? {} : (await session.call<SandboxDocument>('GET', path)).mounts
     const kept = Object.entries(before).filter(([variable]) => options.remove?.includes(variable) !== true)
     const body = { mounts: { ...Object.fromEntries(kept), ...mounts } }
-    const sandbox = await session.call<SandboxDocument>('PUT', `${path}/mounts`, body)
-    if (options.json === true) return await printJson(context.io, sandbox)
-    await printFields(context.io, [
-      ['name', sandbox.name],
-      ['id', sandbox.id],
-      ['mounts', mountsText(sandbox) || null],
-    ])
+    await show(context, options, await session.call<SandboxDocument>('PUT', `${path}/mounts`, body))
   })
+}
+
+async function show({ io }: Context, options: CommonOptions, sandbox: SandboxDocument): Promise<void> {
+  if (options.json === true) return await printJson(io, sandbox)
+  await printFields(io, [
+    ['name', sandbox.name],
+    ['id', sandbox.id],
+    ['mounts', mountsText(sandbox) || null],
+  ])
 }
 
 async function remove(context: Context, name: string, options: CommonOptions): Promise<void> {

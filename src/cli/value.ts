@@ -16,23 +16,33 @@ const CTRL_C = '\u0003'
 const CTRL_D = '\u0004'
 const BACKSPACE = new Set(['\u007f', '\b'])
 
-/** The value as text. One trailing line break is not part of it. */
-export async function readValue(io: CliIo, source: ValueSource, prompt: string): Promise<string> {
+/** The value as text. One trailing line break is not part of it. `what` is its word in options and messages. */
+export async function readValue(io: CliIo, source: ValueSource, prompt: string, what = 'value'): Promise<string> {
   if (source.valueStdin === true && source.valueFile !== undefined) {
-    throw usage('--value-stdin and --value-file exclude each other.', 'Give one of them.')
+    throw usage(`--${what}-stdin and --${what}-file exclude each other.`, 'Give one of them.')
   }
-  const value = await readFrom(io, source, prompt)
-  if (value === '') throw usage('The value is empty.', 'Give at least one character.')
+  const value = await readFrom(io, source, prompt, what)
+  if (value === '') throw usage(`The ${what} is empty.`, 'Give at least one character.')
   return value
 }
 
-async function readFrom(io: CliIo, source: ValueSource, prompt: string): Promise<string> {
-  if (source.valueFile !== undefined) return textOf(await fs.readFile(source.valueFile))
-  if (source.valueStdin === true) return textOf(await readAll(io.stdin))
+/** True when there is a person to ask. */
+export function isAsked(io: CliIo, source: ValueSource): boolean {
+  return source.valueStdin !== true && source.valueFile === undefined && io.stdin.isTTY === true
+}
+
+/** The whole of standard input as text; what it holds is not asked for. */
+export async function readStandardInput(io: CliIo): Promise<string> {
+  return textOf(await readAll(io.stdin), 'text')
+}
+
+async function readFrom(io: CliIo, source: ValueSource, prompt: string, what: string): Promise<string> {
+  if (source.valueFile !== undefined) return textOf(await fs.readFile(source.valueFile), what)
+  if (source.valueStdin === true) return textOf(await readAll(io.stdin), what)
   if (io.stdin.isTTY === true && io.stdin.setRawMode !== undefined) return await promptHidden(io, prompt)
   throw usage(
-    'There is no terminal to ask for the value on.',
-    'Pipe it in with --value-stdin, or name a file with --value-file.',
+    `There is no terminal to ask for the ${what} on.`,
+    `Pipe it in with --${what}-stdin, or name a file with --${what}-file.`,
   )
 }
 
@@ -42,12 +52,12 @@ async function readAll(input: CliInput): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-function textOf(bytes: Buffer): string {
+function textOf(bytes: Buffer, what: string): string {
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
     return text.replace(/\r?\n$/, '')
   } catch {
-    throw usage('The value is not UTF-8 text.', 'Encode binary values, for example as base64.')
+    throw usage(`The ${what} is not UTF-8 text.`, 'Encode binary values, for example as base64.')
   }
 }
 

@@ -207,7 +207,7 @@ describe('completion', () => {
         .split('\n')
     }
     expect(complete('coatcheck sec')).toEqual(['secret'])
-    expect(complete('coatcheck secret r')).toEqual(['rotate'])
+    expect(complete('coatcheck secret ro')).toEqual(['rotate', 'rotation-due'])
     expect(complete('coatcheck sandbox env name --f')).toEqual(['--format'])
     expect(complete('coatcheck secret create x --value')).toEqual(['--value-stdin', '--value-file'])
     expect(complete('coatcheck secret list secret')).toEqual([''])

@@ -108,7 +108,15 @@ describe('commands', () => {
   const refuse = () => Promise.reject(new Error('nothing runs here'))
   const sink = new PassThrough()
   const io = { stdin: new PassThrough(), stdout: sink, stderr: sink, env: {}, isTty: false }
-  const deps = { version: '0', openLocal: refuse, locate: refuse, serve: refuse, run: refuse, demo: refuse }
+  const deps = {
+    version: '0',
+    openLocal: refuse,
+    restore: refuse,
+    locate: refuse,
+    serve: refuse,
+    run: refuse,
+    demo: refuse,
+  }
   const program = programFor({ io, deps, now: 0, exitCode: 0 })
 
   /** `coatcheck …`, as documents show it in examples and in running text. */

@@ -8,6 +8,7 @@ import { runCli } from '../../../src/cli/main.ts'
 import { clientEnvironment } from '../../../src/core/client-environment.ts'
 import type { Sandbox } from '../../../src/core/sandbox.ts'
 import type { Secret, SecretValue } from '../../../src/core/secret.ts'
+import { restoreBackup } from '../../../src/vault/backup.ts'
 import { ApiUnderTest } from '../../api/support/api-under-test.ts'
 import { ScriptedAudit } from '../../api/support/scripted-audit.ts'
 
@@ -25,6 +26,8 @@ export interface Given {
   readonly signal?: AbortSignal
   /** Thrown when the data directory is opened. */
   readonly openFailure?: Error
+  /** Where a backup is restored. */
+  readonly restoreTo?: string
   readonly locations?: Partial<Awaited<ReturnType<CliDeps['locate']>>>
 }
 
@@ -124,12 +127,18 @@ export class CliUnderTest {
         const api = localApi(deps, { ...data.tokens.systemPrincipal(), name: 'admin' })
         this.open += 1
         return {
-          request: (method, path, body) => api.request(method, path, body),
+          request: (...given) => api.request(...given),
+          backup: (file, passphrase) => data.backup(data.tokens.systemPrincipal(), file, passphrase),
+          rotateKeyring: () => data.rotateKeyring(data.tokens.systemPrincipal()),
           close: async () => {
             this.open -= 1
             await api.close()
           },
         }
+      },
+      restore: async (_options, file, passphrase) => {
+        const dataDir = given.restoreTo ?? ''
+        return await restoreBackup({ file, passphrase, dataDir })
       },
       locate: async () => ({
         dataDir: '/nonexistent/data',
