@@ -22,6 +22,9 @@ export interface BenchOptions {
   readonly lastStartMs: number
   /** Where the profile of the proxy goes; null = nothing is profiled. */
   readonly profileDir: string | null
+  /** Measure the store instead; of everything else only `quick` counts then. */
+  readonly store: boolean
+  readonly quick: boolean
 }
 
 export const USAGE = `npm run bench -- [options]
@@ -32,6 +35,7 @@ export const USAGE = `npm run bench -- [options]
   --rounds N           how often the timed phases are repeated (default 3)
   --secs S             seconds of ka32 (default 3)
   --profile DIR        profile the proxy under ka32 with one released header instead; DIR gets its .cpuprofile
+  --store              measure the store of secrets at 10 to 1,000,000 of them instead; of the others only --quick counts
 
 Prints one JSON line on standard output and a table on standard error.`
 
@@ -57,6 +61,7 @@ export function readOptions(args: readonly string[]): BenchOptions | null {
       rounds: { type: 'string' },
       secs: { type: 'string' },
       profile: { type: 'string' },
+      store: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   })
@@ -71,6 +76,8 @@ export function readOptions(args: readonly string[]): BenchOptions | null {
     rounds: values.rounds === undefined ? start.rounds : positive('--rounds', values.rounds),
     secs: values.secs === undefined ? start.secs : positive('--secs', values.secs),
     profileDir: values.profile ?? null,
+    store: values.store,
+    quick: values.quick,
   }
 }
 

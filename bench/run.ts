@@ -13,6 +13,7 @@ import { isMeasured, type PhaseParts, runPhase, TIMED, warmUp } from './phases.t
 import { CAN_READ_COST } from './process-cost.ts'
 import { runProfile } from './profile-run.ts'
 import { type Measurement, tabulate } from './ratios.ts'
+import { runStore } from './store.ts'
 import { type Subject, startSubjects } from './subjects.ts'
 import { formatTables } from './table.ts'
 import { findTools, type Tools } from './tools.ts'
@@ -24,6 +25,10 @@ async function main(): Promise<void> {
   const options = readOptions(process.argv.slice(2))
   if (options === null) {
     process.stderr.write(`${USAGE}\n`)
+    return
+  }
+  if (options.store) {
+    await runStore(options.quick)
     return
   }
   const tools = findTools()
