@@ -16,6 +16,8 @@ export interface CoatcheckOptions {
   /** `audit.sinks`; standard output goes nowhere, but is written. */
   readonly sinks: readonly string[]
   readonly profileDir: string | null
+  /** Where the value may be put; the usual places when left out. */
+  readonly placements?: readonly string[]
 }
 
 export interface Coatcheck {
@@ -27,6 +29,8 @@ export interface Coatcheck {
   /** Field of the CONNECT that says who the sandbox is. */
   readonly identity: string
   readonly placeholder: string
+  /** Length of the value behind it. */
+  readonly valueBytes: number
 }
 
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url))
@@ -52,7 +56,8 @@ export async function startCoatcheck(options: CoatcheckOptions): Promise<Coatche
     COATCHECK_AUDIT_SINKS: JSON.stringify(options.sinks),
   })
   const value = `sk-bench-${randomBytes(24).toString('hex')}`
-  const secretArgs = ['secret', 'create', 'bench', '--hosts', HOST, '--value-stdin', '--json']
+  const placements = (options.placements ?? []).flatMap((placement) => ['--placement', placement])
+  const secretArgs = ['secret', 'create', 'bench', '--hosts', HOST, '--value-stdin', '--json', ...placements]
   const secret = await command<{ placeholder: string }>(home, env, secretArgs, value)
   const sandboxArgs = ['sandbox', 'create', 'bench', '--mount', 'API_KEY=bench', '--json']
   const sandbox = await command<{ name: string; token: string }>(home, env, sandboxArgs, '')
@@ -74,6 +79,7 @@ export async function startCoatcheck(options: CoatcheckOptions): Promise<Coatche
     ca: join(home, 'data/trust/coatcheck-ca.pem'),
     identity: `Proxy-Authorization: Basic ${credentials}`,
     placeholder: secret.placeholder,
+    valueBytes: value.length,
   }
 }
 

@@ -24,6 +24,8 @@ export interface BenchOptions {
   readonly profileDir: string | null
   /** Measure the store instead; of everything else only `quick` counts then. */
   readonly store: boolean
+  /** The same for bodies and HTTP/2. */
+  readonly bodies: boolean
   readonly quick: boolean
 }
 
@@ -36,6 +38,7 @@ export const USAGE = `npm run bench -- [options]
   --secs S             seconds of ka32 (default 3)
   --profile DIR        profile the proxy under ka32 with one released header instead; DIR gets its .cpuprofile
   --store              measure the store of secrets at 10 to 1,000,000 of them instead; of the others only --quick counts
+  --bodies             measure what bodies and HTTP/2 cost instead; of the others only --quick counts
 
 Prints one JSON line on standard output and a table on standard error.`
 
@@ -62,6 +65,7 @@ export function readOptions(args: readonly string[]): BenchOptions | null {
       secs: { type: 'string' },
       profile: { type: 'string' },
       store: { type: 'boolean', default: false },
+      bodies: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   })
@@ -77,6 +81,7 @@ export function readOptions(args: readonly string[]): BenchOptions | null {
     secs: values.secs === undefined ? start.secs : positive('--secs', values.secs),
     profileDir: values.profile ?? null,
     store: values.store,
+    bodies: values.bodies,
     quick: values.quick,
   }
 }

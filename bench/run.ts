@@ -5,6 +5,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { runBodies } from './bodies.ts'
 import { writeCertificates } from './certificates.ts'
 import { CAN_PIN } from './child.ts'
 import { type BenchOptions, readOptions, type SubjectName, USAGE } from './options.ts'
@@ -29,6 +30,10 @@ async function main(): Promise<void> {
   }
   if (options.store) {
     await runStore(options.quick)
+    return
+  }
+  if (options.bodies) {
+    await runBodies(options.quick)
     return
   }
   const tools = findTools()
