@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import type { AuthorityDocument } from '../api/contract/server.ts'
 import { type CommonOptions, type Context, inSession, withCommonOptions } from './command.ts'
-import { printFields, printJson, printLine, write } from './output.ts'
+import { printFields, printJson, printLine, printText } from './output.ts'
 
 const CERTIFICATE_FILE = 'coatcheck-ca.pem'
 const BUNDLE_FILE = 'coatcheck-bundle.pem'
@@ -19,7 +19,7 @@ export function registerCa(program: Command, context: Context): void {
     .action((options: CommonOptions & { pem?: boolean }) => show(context, options))
   command('bundle', "print the system's certificates and ours as PEM").action((options: CommonOptions) =>
     inSession(context, options, async (session) => {
-      await write(context.io.stdout, await session.text('/v1/authority/bundle'))
+      await printText(context.io, await session.text('/v1/authority/bundle'))
     }),
   )
   command('export <dir>', `write ${CERTIFICATE_FILE} and ${BUNDLE_FILE} into a directory`).action(
@@ -31,7 +31,7 @@ async function show(context: Context, options: CommonOptions & { pem?: boolean }
   await inSession(context, options, async (session) => {
     const authority = await session.call<AuthorityDocument>('GET', '/v1/authority')
     if (options.json === true) await printJson(context.io, authority)
-    else if (options.pem === true) await write(context.io.stdout, authority.certificate)
+    else if (options.pem === true) await printText(context.io, authority.certificate)
     else {
       await printFields(context.io, [
         ['fingerprint', `sha256 ${authority.fingerprint}`],

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import type { ReadyDocument } from '../api/contract/server.ts'
 import { type CommonOptions, type Context, inSession, withCommonOptions } from './command.ts'
 import { EXIT, Failure } from './failure.ts'
-import { printFields, printJson, write } from './output.ts'
+import { printFields, printJson, printText } from './output.ts'
 import type { Session } from './session.ts'
 
 export function registerHealth(program: Command, context: Context): void {
@@ -15,7 +15,7 @@ export function registerHealth(program: Command, context: Context): void {
     .option('--html', 'as a page; otherwise as an OpenAPI 3.1 document')
     .action((options: CommonOptions & { html?: boolean }) =>
       inSession(context, options, async (session) => {
-        if (options.html === true) return await write(context.io.stdout, await session.text('/reference'))
+        if (options.html === true) return await printText(context.io, await session.text('/reference'))
         await printJson(context.io, await session.call('GET', '/openapi.json'))
       }),
     )
@@ -27,7 +27,7 @@ function printing(program: Command, context: Context, name: string, description:
     .description(description)
     .option('--config <file>', 'settings file, when working on the data directory itself')
     .action((options: CommonOptions) =>
-      inSession(context, options, async (session) => write(context.io.stdout, await session.text(path))),
+      inSession(context, options, async (session) => printText(context.io, await session.text(path))),
     )
 }
 

@@ -43,6 +43,12 @@ export async function write(stream: Writable, text: string | Uint8Array): Promis
   })
 }
 
+/** Text from the server that is asked for as it is: byte for byte, but for what a terminal would take as commands. */
+export async function printText(io: CliIo, text: string): Promise<void> {
+  const lines = text.replace(/\r?\n$/, '').split(/\r?\n/)
+  await write(io.stdout, io.isTty ? lines.map((line) => `${neutralise(line)}\n`).join('') : text)
+}
+
 export async function printJson(io: CliIo, document: unknown): Promise<void> {
   await write(io.stdout, `${jsonText(document)}\n`)
 }
@@ -84,8 +90,9 @@ export async function printTable(
 
 /** `name  value` lines, aligned; absent things are a dash. */
 export async function printFields(io: CliIo, fields: readonly (readonly [string, string | null])[]): Promise<void> {
-  const widest = Math.max(...fields.map(([name]) => width(name)))
-  const lines = fields.map(([name, value]) => `${pad(name, widest)}  ${neutralise(value ?? '-')}\n`)
+  const safe = fields.map(([name, value]) => [neutralise(name), neutralise(value ?? '-')] as const)
+  const widest = Math.max(...safe.map(([name]) => width(name)))
+  const lines = safe.map(([name, value]) => `${pad(name, widest)}  ${value}\n`)
   await write(io.stdout, lines.join(''))
 }
 

@@ -1,6 +1,8 @@
 /** Contract: nothing that came from elsewhere reaches a terminal as an escape, whichever command prints it. */
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import * as fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { neutralise } from '../../src/cli/output.ts'
 import type { StoredAuditEvent } from '../../src/core/audit-event.ts'
 import { CliUnderTest } from './support/cli-under-test.ts'
@@ -93,6 +95,157 @@ describe('hostile text in the data', () => {
     const cli = CliUnderTest.local()
     const { stderr } = await cli.cli(['secret', 'get', HOSTILE])
     expect(stderr).not.toMatch(RAW)
+  })
+})
+
+/** Every field that some answer has, hostile wherever it is text. */
+function hostileAnswer(url: string): object {
+  const text = [
+    'id',
+    'name',
+    'kind',
+    'role',
+    'email',
+    'externalId',
+    'externalKey',
+    'description',
+    'placeholder',
+    'type',
+    'state',
+  ]
+  const times = [
+    'createdAt',
+    'updatedAt',
+    'expiresAt',
+    'lastUsedAt',
+    'disabledAt',
+    'rotateAt',
+    'deletedAt',
+    'time',
+    'notAfter',
+  ]
+  const rest = [
+    'createdBy',
+    'path',
+    'effect',
+    'principalId',
+    'writer',
+    'hash',
+    'keyId',
+    'accountId',
+    'workspaceId',
+    'scopeId',
+  ]
+  const told = [
+    'onDenied',
+    'inBody',
+    'status',
+    'fingerprint',
+    'certificate',
+    'message',
+    'code',
+    'env',
+    'ref',
+    'why',
+    'hint',
+  ]
+  const flat = Object.fromEntries([...text, ...times, ...rest, ...told].map((field) => [field, HOSTILE]))
+  const lists = {
+    hosts: [HOSTILE],
+    placements: [HOSTILE],
+    permissions: [HOSTILE],
+    warnings: [HOSTILE],
+    created: [HOSTILE],
+  }
+  const maps = { labels: { [HOSTILE]: HOSTILE }, metadata: { [HOSTILE]: HOSTILE }, conditions: { a: HOSTILE }, env: {} }
+  const counts = {
+    version: 1,
+    accessCount: 1,
+    maxAccessCount: 2,
+    maxOccurrences: 2,
+    priority: 1,
+    seq: 1,
+    days: 1,
+    total: 1,
+  }
+  const one = {
+    ...flat,
+    ...lists,
+    ...maps,
+    ...counts,
+    mounts: { A: HOSTILE },
+    checks: { [HOSTILE]: true },
+    rotationPolicy: { a: HOSTILE },
+  }
+  const mount = { ...flat, ...lists, secret: one, refusal: one, others: [one] }
+  const report = { replaced: [HOSTILE], skipped: [HOSTILE], failed: [one] }
+  const nested = { items: [{ ...one, secret: one }], nextCursor: null, notMounted: [one], ...report }
+  return { ...one, ...nested, ...(url.includes('/effective') ? { mounts: [mount] } : {}) }
+}
+
+describe('hostile text in what a server answers', () => {
+  let server: Server
+  let env: Record<string, string>
+
+  beforeAll(async () => {
+    server = createServer((request, response) => {
+      const url = request.url ?? ''
+      const raw = /metrics|reference|certificate|bundle/.test(url)
+      response.end(raw ? HOSTILE : JSON.stringify(hostileAnswer(url)))
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    env = { COATCHECK_URL: url, COATCHECK_TOKEN: 'token', NO_COLOR: '1' }
+  })
+  afterAll(async () => {
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
+  })
+
+  it.each([
+    'secret get a',
+    'secret list --total',
+    'secret versions a',
+    'secret version a 1',
+    'secret generate a',
+    'secret revive a',
+    'secret effective --sandbox s',
+    'secret unused',
+    'secret rotation-due',
+    'secret import -',
+    'sandbox get a',
+    'sandbox list',
+    'sandbox effective a',
+    'account',
+    'workspace list',
+    'workspace create a',
+    'workspace settings a',
+    'vault get a',
+    'policy list',
+    'policy get a',
+    'principal list',
+    'principal get a',
+    'principal self',
+    'token list',
+    'audit checkpoints',
+    'health',
+    'metrics',
+    'reference',
+    'reference --html',
+    'ca show',
+    'ca show --pem',
+    'ca bundle',
+  ])('is harmless in coatcheck %s', async (line) => {
+    const outcomes = []
+    for (const json of line.startsWith('metrics') ? [[]] : [[], ['--json']]) {
+      const argv = [...line.split(' '), ...json]
+      outcomes.push(await CliUnderTest.local().cli(argv, { env, isTty: true, stdin: 'A=b' }))
+    }
+    for (const { stdout, stderr } of outcomes) {
+      expect(stdout + stderr).not.toBe('')
+      expect(stdout + stderr).not.toContain('coatcheck failed')
+      expect(stdout + stderr).not.toMatch(RAW)
+    }
   })
 })
 

@@ -34,7 +34,8 @@ async function coatcheck(argv: readonly string[], stdin = '', env: Record<string
   const outcome = await new Promise<Outcome>((resolve) => {
     const options = { cwd: folder, env: environment(env) }
     const child = execFile(process.execPath, [MAIN, ...argv], options, (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr })
+      const code = error === null ? 0 : Number(error.code)
+      resolve({ code, stdout, stderr, stdoutBytes: Buffer.from(stdout) })
     })
     child.stdin?.end(stdin)
   })

@@ -16,6 +16,7 @@ export interface Outcome {
   readonly code: number
   readonly stdout: string
   readonly stderr: string
+  readonly stdoutBytes: Buffer
 }
 
 export interface Given {
@@ -26,6 +27,9 @@ export interface Given {
   readonly signal?: AbortSignal
   /** Thrown when the data directory is opened. */
   readonly openFailure?: Error
+  /** Told all of standard output so far, whenever there is more; the other of standard error. */
+  readonly onOutput?: (text: string) => void
+  readonly onError?: (text: string) => void
   /** Where a backup is restored. */
   readonly restoreTo?: string
   readonly locations?: Partial<Awaited<ReturnType<CliDeps['locate']>>>
@@ -73,8 +77,8 @@ export class CliUnderTest {
   }
 
   async cli(argv: readonly string[], given: Given = {}): Promise<Outcome> {
-    const stdout = collected()
-    const stderr = collected()
+    const stdout = collected(given.onOutput)
+    const stderr = collected(given.onError)
     const remote = this.#overHttp ? await this.#remote() : {}
     const io: CliIo = {
       stdin: given.input ?? Readable.from([Buffer.from(given.stdin ?? '')]),
@@ -85,12 +89,18 @@ export class CliUnderTest {
       ...(given.signal === undefined ? {} : { signal: given.signal }),
     }
     const code = await runCli(argv, io, this.#cliDeps(given))
-    return { code, stdout: stdout.text(), stderr: stderr.text() }
+    return { code, stdout: stdout.text(), stderr: stderr.text(), stdoutBytes: stdout.bytes() }
   }
 
   /** Everything the server has logged so far. */
   async logged(): Promise<readonly string[]> {
     return (await this.#start()).log.lines
+  }
+
+  /** What stands behind the API. */
+  async deps() {
+    const { deps, data } = await this.#start()
+    return { ...deps, system: data.tokens.systemPrincipal() }
   }
 
   async #remote(): Promise<Record<string, string>> {
@@ -185,9 +195,14 @@ function instead<S extends object>(store: S, replaced: Partial<S>): S {
   })
 }
 
-function collected() {
+function collected(onOutput?: (text: string) => void) {
   const chunks: Buffer[] = []
   const stream = new PassThrough()
-  stream.on('data', (chunk: Buffer) => chunks.push(chunk))
-  return { stream, text: () => Buffer.concat(chunks).toString('utf8') }
+  const bytes = (): Buffer => Buffer.concat(chunks)
+  const text = (): string => bytes().toString('utf8')
+  stream.on('data', (chunk: Buffer) => {
+    chunks.push(chunk)
+    onOutput?.(text())
+  })
+  return { stream, text, bytes }
 }

@@ -3,10 +3,10 @@
  *
  *   # words about what follows
  *   @ env NAME=VALUE        for the next command; `@ tty` makes its output a terminal
- *   $ secret list           the arguments, split at spaces; "…" keeps spaces
+ *   $ secret list           the arguments, split at spaces; "…" keeps spaces; `‹id›` is the word that was kept
  *   < text                  a line of standard input
  *   > text                  a line of standard output; `…` stands for any text within a line, `> ⋮` for any lines
- *                           and `␛` for the escape character
+ *                           and `␛` for the escape character; `‹id›` keeps the word that stands there
  *   ! text                  a line of standard error, likewise
  *   ? 2                     the exit code; 0 when there is none
  *   - text                  must be in neither output
@@ -52,9 +52,14 @@ export function parseTranscript(text: string): Step[] {
   return steps
 }
 
-/** The lines as one pattern for the whole output. */
+/** The arguments with the words that were kept. */
+export function argumentsOf(step: Step, kept: ReadonlyMap<string, string>): readonly string[] {
+  return step.argv.map((argument) => argument.replace(/‹([a-z]+)›/g, (whole, name: string) => kept.get(name) ?? whole))
+}
+
+/** The lines as one pattern for the whole output; its groups are the words to keep. */
 export function patternOf(lines: readonly string[]): RegExp {
-  const parts = lines.map((line) => (line === '⋮' ? '(?:.*\\n)*?' : `${line.split('…').map(escaped).join('.*')}\\n`))
+  const parts = lines.map((line) => (line === '⋮' ? '(?:.*\\n)*?' : `${lineOf(line)}\\n`))
   return new RegExp(`^${parts.join('')}$`, 'u')
 }
 
@@ -82,6 +87,13 @@ function expectation(step: Draft | undefined, mark: string, rest: string, line: 
 
 function split(line: string): string[] {
   return [...line.matchAll(/"([^"]*)"|(\S+)/g)].map((match) => match[1] ?? match[2] ?? '')
+}
+
+function lineOf(line: string): string {
+  const parts = line.split(/(…|‹[a-z]+›)/)
+  return parts
+    .map((part) => (part === '…' ? '.*' : part.startsWith('‹') ? `(?<${part.slice(1, -1)}>\\S+)` : escaped(part)))
+    .join('')
 }
 
 function escaped(text: string): string {
