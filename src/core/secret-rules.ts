@@ -25,7 +25,10 @@ const MAX_ACCESS_COUNT = 1_000_000_000
 const MAX_ROTATION_DAYS = 3_650
 const DAY_MS = 86_400_000
 
-const NAME = /^[A-Za-z0-9_.-]+(?:\/[A-Za-z0-9_.-]+)*$/
+/** ASCII, so that no two names look alike; blanks inside a segment. Never what a URL, a mount or a terminal reads. */
+const NAME_END = '[A-Za-z0-9_.()&+,#!-]'
+const NAME_SEGMENT = `${NAME_END}(?:(?:${NAME_END}| )*${NAME_END})?`
+const NAME = new RegExp(`^${NAME_SEGMENT}(?:/${NAME_SEGMENT})*$`)
 const DOT_SEGMENT = /(?:^|\/)\.{1,2}(?:\/|$)/
 const SANDBOX_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/
@@ -53,7 +56,8 @@ const TYPES: Readonly<Record<SecretType, { readonly hint: boolean }>> = {
 }
 
 export function checkSecretName(name: string): string {
-  const hint = 'Use 1 to 256 of A-Z a-z 0-9 . _ - and / between segments, such as stripe or prod/openai.'
+  const hint =
+    'Use 1 to 256 of A-Z a-z 0-9, blanks inside and . _ - ( ) & + , # !, with / between segments, such as stripe or prod/openai.'
   if (name.length > MAX_NAME_LENGTH || !NAME.test(name)) throw invalid('The name of the secret is not allowed.', hint)
   if (DOT_SEGMENT.test(name)) throw invalid('The name of the secret has a segment "." or "..".', hint)
   return notAnId(name)
