@@ -35,7 +35,7 @@ describe('an import', () => {
   it('says what is wrong without any value, and keeps the rest', async () => {
     const secrets = [
       { name: 'good', value: CANARY, hosts: ['a.example'] },
-      { name: 'bad host', value: CANARY },
+      { name: 'bad=host', value: CANARY },
     ]
     const answer = await post('/v1/secrets/import', { format: 'json', text: JSON.stringify({ secrets }) })
     expect(answer.json.created).toEqual(['good'])
