@@ -17,8 +17,13 @@ export function decideInBody(
   const whole = secret !== undefined && occurrence.isOf(secret)
   const decision = decideRelease(whole ? secret : undefined, occurrence.spot, context)
   if (!decision.allow || occurrence.withinLimit(decision.secret)) return decision
-  const { name } = decision.secret
-  const limit = maxOccurrencesOf(decision.secret)
+  return tooOften(decision.secret)
+}
+
+/** The refusal of a secret that the request has put outside of headers as often as it may. */
+export function tooOften(secret: MountedSecret): ReleaseDecision {
+  const { name } = secret
+  const limit = maxOccurrencesOf(secret)
   return {
     allow: false,
     reason: 'placement_not_allowed',

@@ -3,8 +3,9 @@
  * refusal names the reason and the fix.
  */
 import type { AuditedSecret } from '../core/audit-event.ts'
+import { tooOften } from '../core/body-decision.ts'
 import { CoatcheckError } from '../core/errors.ts'
-import { maxOccurrencesOf, OccurrenceBudget } from '../core/occurrence-budget.ts'
+import { OccurrenceBudget } from '../core/occurrence-budget.ts'
 import { formatSpot } from '../core/placement.ts'
 import { decideRelease, type ReleaseDecision } from '../core/policy.ts'
 import type { Clock, SecretReader } from '../core/ports.ts'
@@ -95,13 +96,7 @@ export async function onDenied(ports: ReleasePorts, { workspaceId }: SandboxIden
 /** Outside of headers a secret is put only so often, lest one placeholder be multiplied. */
 function withinLimit(decision: ReleaseDecision, { spot }: Occurrence, budget: OccurrenceBudget): ReleaseDecision {
   if (!decision.allow || spot.kind === 'header' || budget.take(decision.secret)) return decision
-  const { name } = decision.secret
-  return {
-    allow: false,
-    reason: 'placement_not_allowed',
-    message: `Secret "${name}" may be put outside of headers ${maxOccurrencesOf(decision.secret)} time(s) in a request; this one has it more often.`,
-    hint: 'Send the placeholder no more often than that, or raise maxOccurrences of the secret.',
-  }
+  return tooOften(decision.secret)
 }
 
 /** The released secrets as the audit names them, one for each place a value is put. */
