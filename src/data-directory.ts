@@ -132,7 +132,7 @@ export class DataDirectory {
       records: new AuditRecords({ databaseFile: database.file, dataDir: path }),
       authority,
       trust: await writeTrustFiles(join(path, 'trust'), authority.certificatePem, systemRoots()),
-      ...storesOf(stores, { sealer, usage, tokens, settings }),
+      ...storesOf(stores, { sealer, usage, tokens, settings, scrub: options.scrub }),
       usage,
       reminder,
       mounted: watched(new MountedSecrets({ database, sealer, clock }), { scrub: options.scrub, usage, clock }),
@@ -204,16 +204,17 @@ interface StoreOptions {
   readonly usage: UsageRecorder
   readonly tokens: Tokens
   readonly settings: Settings
+  readonly scrub: Scrubber
 }
 
 /** The stores of the control plane, over one database and one log. */
-function storesOf(parts: StoreParts, { sealer, usage, tokens, settings }: StoreOptions) {
+function storesOf(parts: StoreParts, { sealer, usage, tokens, settings, scrub }: StoreOptions) {
   const policy = { requireHosts: settings.secrets.requireHosts, defaultPlacements: settings.secrets.placements }
   return {
     secrets: new Secrets({ ...parts, sealer, policy }),
     sandboxes: new Sandboxes(parts),
     tokens,
-    reveals: new Reveals({ ...parts, sealer, usage }),
+    reveals: new Reveals({ ...parts, sealer, usage, watch: (value) => scrub.watch(value) }),
     reports: new Reports(parts),
     workspaces: new Workspaces(parts),
     vaults: new Vaults(parts),

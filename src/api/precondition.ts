@@ -15,7 +15,7 @@ export function versionOf(ifMatch: string | undefined): number | null {
   throw new CoatcheckError(
     'invalid_input',
     'If-Match is not as it must be.',
-    'Send the etag of the secret, such as "3", or * for any version.',
+    'Send the version of the secret in quotes, such as "3", or * for any version.',
   )
 }
 
@@ -24,6 +24,6 @@ export function preconditionFailed(reply: FastifyReply): FastifyReply {
     reply,
     'precondition_failed',
     'The secret is at another version.',
-    'Look at what changed, then send the etag that is there now.',
+    'Look at what changed, then send the version that is there now, in quotes, as If-Match.',
   )
 }

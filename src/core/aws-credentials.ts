@@ -71,7 +71,10 @@ export function parseAwsCredentials(value: SecretValue): AwsCredentials {
 }
 
 /** Every text that is a secret in itself in the value of a secret: of a pair, also its secret halves alone. */
-export function secretParts({ placeholder }: MountedSecret, value: SecretValue): readonly SecretValue[] {
+export function secretParts(
+  { placeholder }: Pick<MountedSecret, 'placeholder'>,
+  value: SecretValue,
+): readonly SecretValue[] {
   if (readAwsPlaceholder(placeholder) === null) return [value]
   const { secretAccessKey, sessionToken } = parseAwsCredentials(value)
   return sessionToken === null ? [value, secretAccessKey] : [value, secretAccessKey, sessionToken]

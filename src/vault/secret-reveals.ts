@@ -3,6 +3,7 @@
  * A read that is refused is recorded too.
  */
 import type { ChangeEvent } from '../core/audit-event.ts'
+import { secretParts } from '../core/aws-credentials.ts'
 import { valuesOf } from '../core/aws-rules.ts'
 import { CoatcheckError } from '../core/errors.ts'
 import { roleAllows } from '../core/permission.ts'
@@ -25,6 +26,8 @@ export interface RevealsOptions {
   readonly audit: AuditAppender
   readonly clock: Clock
   readonly usage: SecretUsage
+  /** Told of every value that is opened, before anybody else sees it: from then on no log line may hold it. */
+  readonly watch: (value: SecretValue) => void
 }
 
 const WHY = {
@@ -110,7 +113,7 @@ export class Reveals implements SecretReveals, MountResolver {
   }
 
   async #open(principal: Principal, row: ShownRow, version: number, action: string): Promise<SecretValue> {
-    const { database, sealer, usage, clock } = this.#options
+    const { database, sealer, usage, clock, watch } = this.#options
     await this.#record(principal, row, action, [`version ${version}`])
     const sealed = await countAccess(database, { scopeId: row.scope_id, id: row.id, version })
     if (sealed === null) {
@@ -119,7 +122,9 @@ export class Reveals implements SecretReveals, MountResolver {
     }
     usage.used(row.id, clock())
     try {
-      return sealer.open(sealed, { workspaceId: row.scope_id, secretId: row.id, version })
+      const value = sealer.open(sealed, { workspaceId: row.scope_id, secretId: row.id, version })
+      for (const part of secretParts(row, value)) watch(part)
+      return value
     } catch (error) {
       // A row that does not open was changed or moved outside of coatcheck.
       await this.#record(principal, row, `${action}.failed`, [])

@@ -93,6 +93,7 @@ describe('versions', () => {
     expect([first.status, first.headers['etag']]).toEqual([200, '"2"'])
     const stale = await api.call('PATCH', '/v1/secrets/guarded', { value: `${CANARY}-3` }, { 'if-match': '"1"' })
     expect([stale.status, stale.json.error.code]).toEqual([412, 'precondition_failed'])
+    expect(stale.json.error.hint).toContain('send the version that is there now')
     expect((await api.call('GET', '/v1/secrets/guarded')).json.version).toBe(2)
     expect((await api.call('PATCH', '/v1/secrets/guarded', {}, { 'if-match': 'W/"2"' })).status).toBe(400)
     expect((await api.call('PATCH', '/v1/secrets/guarded', { value: CANARY }, { 'if-match': '*' })).status).toBe(200)

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import type { AuditEvent, ChangeEvent } from '../../src/core/audit-event.ts'
 import { uuidv7 } from '../../src/core/id.ts'
 import type { AuditAppender, Principal } from '../../src/core/ports.ts'
+import type { SecretValue } from '../../src/core/secret.ts'
 import { type Database, openDatabase } from '../../src/vault/database.ts'
 import { openKeyring } from '../../src/vault/keyring.ts'
 import { Policies } from '../../src/vault/policies.ts'
@@ -56,6 +57,7 @@ export async function openVault(options: { dir?: string; policy?: Partial<Secret
   const parts = { database, sealer, audit, clock: clock.read }
   const tokens = new Tokens(parts)
   const usage = new UsageRecorder(database)
+  const watched: SecretValue[] = []
   return {
     ...parts,
     dir,
@@ -65,7 +67,9 @@ export async function openVault(options: { dir?: string; policy?: Partial<Secret
     secrets: new Secrets({ ...parts, policy: { ...POLICY, ...options.policy } }),
     sandboxes: new Sandboxes(parts),
     usage,
-    reveals: new Reveals({ ...parts, usage }),
+    /** What the scrubber of log lines was told of. */
+    watched,
+    reveals: new Reveals({ ...parts, usage, watch: (value) => void watched.push(value) }),
     reports: new Reports(parts),
     reminder: new RotationReminder(parts),
     workspaces: new Workspaces(parts),

@@ -38,6 +38,27 @@ async function readElsewhere(ref: string, reads: number): Promise<{ value: numbe
   return JSON.parse(printed.split('\n')[1] ?? '') as { value: number; gone: number }
 }
 
+describe('a value that is shown', () => {
+  it('is kept out of log lines from then on, and so are the halves of a pair', async () => {
+    await vault.secrets.create(vault.owner, readable)
+    await read()
+    const pair = value('AKIAEXAMPLE012345678:wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY00')
+    await vault.secrets.create(vault.owner, { ...readable, name: 'pair', type: 'aws', value: pair })
+    await read('pair')
+    expect(vault.watched.map((each) => each.reveal().toString())).toEqual([
+      'a value that is long',
+      'AKIAEXAMPLE012345678:wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY00',
+      'wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY00',
+    ])
+  })
+
+  it('is none when the read was refused', async () => {
+    await vault.secrets.create(vault.owner, { ...readable, readPolicy: 'never' })
+    await expect(read()).rejects.toMatchObject({ code: 'forbidden' })
+    expect(vault.watched).toEqual([])
+  })
+})
+
 describe('the exact count', () => {
   it.each([1, 100])(
     'H07: gives the value %i times in 1,000 reads at once from two processes',
