@@ -20,6 +20,7 @@ import { RateLimit } from './proxy/rate-limit.ts'
 import { DnsResolver } from './proxy/resolver.ts'
 import { SocksListener } from './proxy/socks5.ts'
 import { SourceIdentity } from './proxy/source-identity.ts'
+import { StandingGrants } from './proxy/standing-grants.ts'
 import { TransparentHttpListener, TransparentTlsListener } from './proxy/transparent.ts'
 import { TunnelServer } from './proxy/tunnel-server.ts'
 import { WebSocketForwarder } from './proxy/upgrade.ts'
@@ -161,12 +162,14 @@ type SharedPorts = ReturnType<typeof exchangePorts>
 /** What every way into the proxy shares. */
 function exchangePorts({ settings, data, clock, log }: ProxyParts, upstream: Upstream, forwarder: Forwarder) {
   const { proxy, secrets, limits } = settings
+  const grants = new StandingGrants(data.sandboxes)
   return {
     audit: data.audit,
     clock,
     log,
     secrets: data.mounted,
     sandboxes: data.sandboxes,
+    grants,
     egress: compileEgress(settings.egress),
     loops: new LoopGuard(`coatcheck-${randomBytes(4).toString('hex')}`),
     onDenied: secrets.onDenied,
@@ -178,6 +181,7 @@ function exchangePorts({ settings, data, clock, log }: ProxyParts, upstream: Ups
     upstream,
     forwarder,
     upgrader: new WebSocketForwarder(upstream, {
+      grants,
       headersTimeoutMs: settings.upstream.headersTimeout,
       idleTimeoutMs: limits.idleTimeout,
     }),

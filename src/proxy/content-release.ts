@@ -43,6 +43,25 @@ export async function placeableSecrets(
   return mounted.filter((secret) => decideRelease(secret, somewhere(secret, kind), { ...destination, now }).allow)
 }
 
+/**
+ * Why one of these, which could be put into messages, no longer can; null while all can. A secret that is used up still can:
+ * its last use must not end the connection that made it.
+ */
+export async function withdrawnFromMessages(
+  ports: ContentPorts,
+  { sandbox, destination }: Pick<ContentContext, 'sandbox' | 'destination'>,
+  secrets: readonly MountedSecret[],
+): Promise<CoatcheckError | null> {
+  const now = ports.clock()
+  for (const { token } of secrets) {
+    const secret = await ports.secrets.find(sandbox, token)
+    const decision = decideRelease(secret, { kind: 'websocket' }, { ...destination, now })
+    if (decision.allow || decision.reason === 'exhausted') continue
+    return new CoatcheckError(decision.reason, decision.message, decision.hint)
+  }
+  return null
+}
+
 /** A spot that the secret's placements of this kind cover. */
 function somewhere(secret: MountedSecret, kind: 'body' | 'websocket'): Spot {
   if (kind === 'websocket') return { kind }

@@ -23,9 +23,11 @@ import { Listening } from './listening.ts'
 import type { ResponseSink } from './message.ts'
 import { recordRefusal } from './record-refusal.ts'
 import { reject, rejectionBytes } from './rejection.ts'
+import type { StandingGrants } from './standing-grants.ts'
 
 export interface GatewayPorts extends ExchangePorts {
   readonly sandboxes: SandboxReader
+  readonly grants: StandingGrants
   readonly identity: IdentityRule
   /** Name -> origin, in the normal form of `gateway.routes`. */
   readonly routes: Readonly<Record<string, string>>
@@ -44,7 +46,7 @@ export class GatewayListener {
     this.#server = createH1Server(
       ports.limits,
       ports.clock,
-      (request, sink) => void this.#exchange(request, sink),
+      (request, sink, socket) => void this.#exchange(request, sink, socket),
       (message, socket) => this.#refuseConnect(message, socket),
     )
     this.#listening = new Listening(this.#server, ports.limits.connections)
@@ -60,7 +62,7 @@ export class GatewayListener {
     await closed
   }
 
-  async #exchange(request: ParsedRequest, sink: ResponseSink): Promise<void> {
+  async #exchange(request: ParsedRequest, sink: ResponseSink, socket: Socket): Promise<void> {
     const { id, method } = request
     const asked = readGatewayTarget(request.target)
     let sandbox: SandboxIdentity | null = null
@@ -71,7 +73,9 @@ export class GatewayListener {
       const target = targetAt(route, asked.rest)
       const headers = fieldsAt(route, request.headers, asked.credentials ?? undefined)
       const answer = new GatewaySink(sink, route, asked.base)
+      const over = this.#ports.grants.connection(sandbox, socket)
       await runExchange(this.#ports, { ...request, target, headers, sandbox, tunnel: null }, answer)
+      over()
     } catch (error) {
       const silent = sandbox === null && asked?.credentials === undefined && !presentsCredentials(request.headers)
       if (!silent) recordRefusal(this.#ports, { id, method, sandbox }, error)

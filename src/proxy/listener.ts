@@ -18,10 +18,12 @@ import { type IdentityRule, identify, presentsCredentials } from './identify.ts'
 import { Listening } from './listening.ts'
 import { recordRefusal } from './record-refusal.ts'
 import { reject, rejectionBytes } from './rejection.ts'
+import type { StandingGrants } from './standing-grants.ts'
 import type { TunnelServer } from './tunnel-server.ts'
 
 export interface ListenerPorts extends ExchangePorts {
   readonly sandboxes: SandboxReader
+  readonly grants: StandingGrants
   readonly identity: IdentityRule
   readonly limits: H1Limits & { readonly connections: number }
 }
@@ -38,7 +40,7 @@ export class ProxyListener {
     this.#server = createH1Server(
       ports.limits,
       ports.clock,
-      (request, sink) => void this.#absolute(request, sink),
+      (request, sink, socket) => void this.#absolute(request, sink, socket),
       (message, socket, head) => void this.#connect(message, socket, head),
     )
     this.#listening = new Listening(this.#server, ports.limits.connections)
@@ -55,7 +57,7 @@ export class ProxyListener {
     await closed
   }
 
-  async #absolute(request: ParsedRequest, sink: H1Sink): Promise<void> {
+  async #absolute(request: ParsedRequest, sink: H1Sink, socket: Socket): Promise<void> {
     let sandbox: SandboxIdentity
     try {
       sandbox = await identify(this.#ports.sandboxes, this.#ports.identity, request.headers)
@@ -64,7 +66,9 @@ export class ProxyListener {
       reject(sink, error, request.id)
       return
     }
+    const over = this.#ports.grants.connection(sandbox, socket)
     await runExchange(this.#ports, { ...request, sandbox, tunnel: null }, sink)
+    over()
   }
 
   async #connect(message: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {

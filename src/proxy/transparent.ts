@@ -22,6 +22,7 @@ import { type Opening, readOpening } from './opening.ts'
 import { recordRefusal } from './record-refusal.ts'
 import { reject, rejectionBytes } from './rejection.ts'
 import type { SourceIdentity } from './source-identity.ts'
+import type { StandingGrants } from './standing-grants.ts'
 import { type StreamLimits, StreamListener } from './stream-listener.ts'
 import type { TunnelServer } from './tunnel-server.ts'
 
@@ -98,6 +99,7 @@ function fatalAlert(description: number): Buffer {
 }
 
 export interface TransparentHttpPorts extends ExchangePorts {
+  readonly grants: StandingGrants
   readonly sources: SourceIdentity
   readonly limits: H1Limits & { readonly connections: number }
 }
@@ -134,7 +136,9 @@ export class TransparentHttpListener {
     try {
       sandbox = await this.#ports.sources.identify(socket.remoteAddress)
       const tunnel = { sandbox, authority: routeHost(request.headers), secure: false }
+      const over = this.#ports.grants.connection(sandbox, socket)
       await runExchange(this.#ports, { ...request, sandbox, tunnel }, sink)
+      over()
     } catch (thrown) {
       const error = asCoatcheckError(thrown)
       const { id, method } = request

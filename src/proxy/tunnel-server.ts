@@ -19,6 +19,7 @@ import { passThrough } from './passthrough.ts'
 import type { RateLimit } from './rate-limit.ts'
 import { recordRefusal } from './record-refusal.ts'
 import { reject, rejectionBytes } from './rejection.ts'
+import { SANDBOX_GONE, type StandingGrants } from './standing-grants.ts'
 import { TunnelSet } from './tunnel-set.ts'
 import type { Upstream } from './upstream.ts'
 
@@ -29,6 +30,7 @@ export interface TunnelLimits extends H1Limits {
 
 export interface TunnelPorts extends ExchangePorts {
   readonly sandboxes: SandboxReader
+  readonly grants: StandingGrants
   readonly leaves: LeafIssuer
   readonly leafRate: RateLimit
   readonly upstream: Upstream
@@ -41,8 +43,6 @@ export interface TunnelPorts extends ExchangePorts {
   readonly limits: TunnelLimits
 }
 
-const SANDBOX_GONE = new CoatcheckError('identity_required', 'The sandbox is gone.', 'Create a sandbox.')
-
 export class TunnelServer {
   readonly #ports: TunnelPorts
   readonly #h1: http.Server
@@ -51,7 +51,7 @@ export class TunnelServer {
 
   constructor(ports: TunnelPorts) {
     this.#ports = ports
-    this.#tunnels = new TunnelSet(ports.sandboxes, ports.limits.tunnelsPerSandbox)
+    this.#tunnels = new TunnelSet(ports.grants, ports.limits.tunnelsPerSandbox)
     this.#h1 = createH1Server(
       ports.limits,
       ports.clock,

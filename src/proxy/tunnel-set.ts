@@ -1,25 +1,22 @@
-/** The open tunnels: whose each is, how many a sandbox has, and that none outlives its sandbox by more than a second. */
+/** The open tunnels: whose each is, how many a sandbox has, and that none outlives its sandbox (standing-grants.ts). */
 
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { CoatcheckError } from '../core/errors.ts'
-import type { SandboxReader } from '../core/ports.ts'
 import type { SandboxIdentity } from '../core/sandbox.ts'
 import type { Tunnel } from './message.ts'
-
-const REVOCATION_CHECK_MS = 500
+import type { StandingGrants } from './standing-grants.ts'
 
 export class TunnelSet {
-  readonly #sandboxes: SandboxReader
+  readonly #grants: StandingGrants
   readonly #perSandbox: number
-  readonly #open = new Map<Socket, SandboxIdentity>()
+  readonly #open = new Set<Socket>()
   readonly #counts = new Map<string, number>()
   readonly #served = new WeakMap<Duplex, Tunnel>()
   #closing: (() => void) | null = null
-  #timer: NodeJS.Timeout | null = null
 
-  constructor(sandboxes: SandboxReader, perSandbox: number) {
-    this.#sandboxes = sandboxes
+  constructor(grants: StandingGrants, perSandbox: number) {
+    this.#grants = grants
     this.#perSandbox = perSandbox
   }
 
@@ -34,8 +31,8 @@ export class TunnelSet {
       )
     }
     this.#counts.set(sandbox.id, count + 1)
-    this.#open.set(socket, sandbox)
-    this.#timer ??= setInterval(() => void this.#closeRevoked(), REVOCATION_CHECK_MS).unref()
+    this.#open.add(socket)
+    socket.once('close', this.#grants.connection(sandbox, socket))
     socket.once('close', () => this.#remove(socket, sandbox))
   }
 
@@ -49,7 +46,7 @@ export class TunnelSet {
   }
 
   destroyAll(): void {
-    for (const socket of this.#open.keys()) socket.destroy()
+    for (const socket of this.#open) socket.destroy()
   }
 
   /** Resolves when the last tunnel is closed. */
@@ -65,21 +62,6 @@ export class TunnelSet {
     const count = (this.#counts.get(sandbox.id) ?? 1) - 1
     if (count === 0) this.#counts.delete(sandbox.id)
     else this.#counts.set(sandbox.id, count)
-    if (this.#open.size > 0) return
-    if (this.#timer !== null) clearInterval(this.#timer)
-    this.#timer = null
-    this.#closing?.()
-  }
-
-  async #closeRevoked(): Promise<void> {
-    for (const [socket, sandbox] of this.#open) {
-      // While that cannot be told, the tunnel stays: each of its requests asks again, and is refused.
-      const current = await this.#isCurrent(sandbox).catch(() => true)
-      if (!current) socket.destroy()
-    }
-  }
-
-  async #isCurrent(sandbox: SandboxIdentity): Promise<boolean> {
-    return await this.#sandboxes.isCurrent(sandbox)
+    if (this.#open.size === 0) this.#closing?.()
   }
 }

@@ -13,6 +13,7 @@ import { CoatcheckError } from '../core/errors.ts'
 import { formatAuthority } from '../core/host.ts'
 import { every, requireKnownFraming, responseFields, single, without } from './headers.ts'
 import type { Forwarder, ForwardObserver, OutgoingRequest, OutgoingUpgrade, ResponseSink } from './message.ts'
+import type { StandingGrants } from './standing-grants.ts'
 import type { Upstream } from './upstream.ts'
 import { InspectedEnd } from './websocket-end.ts'
 
@@ -56,7 +57,8 @@ function fieldMap(headers: readonly string[]): Record<string, string | string[]>
   return Object.fromEntries([...fields, ['connection', 'Upgrade'], ['upgrade', 'websocket']])
 }
 
-export interface UpgradeLimits {
+export interface UpgradeOptions {
+  readonly grants: StandingGrants
   /** How long the upstream may take to answer the handshake. */
   readonly headersTimeoutMs: number
   /** How long nothing may pass either way afterwards. */
@@ -65,11 +67,11 @@ export interface UpgradeLimits {
 
 export class WebSocketForwarder implements Forwarder {
   readonly #upstream: Upstream
-  readonly #limits: UpgradeLimits
+  readonly #options: UpgradeOptions
 
-  constructor(upstream: Upstream, limits: UpgradeLimits) {
+  constructor(upstream: Upstream, options: UpgradeOptions) {
     this.#upstream = upstream
-    this.#limits = limits
+    this.#options = options
   }
 
   async forward(request: OutgoingRequest, sink: ResponseSink, observer: ForwardObserver): Promise<void> {
@@ -77,7 +79,7 @@ export class WebSocketForwarder implements Forwarder {
     observer.reached(peer)
     const client = (request.upgrade as OutgoingUpgrade).socket as Socket
     try {
-      await join(request, socket, sink, this.#limits)
+      await join(request, socket, sink, this.#options)
     } finally {
       observer.received(client.bytesRead)
       socket.destroy()
@@ -86,13 +88,13 @@ export class WebSocketForwarder implements Forwarder {
 }
 
 /** Resolves when both sockets are done; rejects when it ended before the upstream answered, or was ended here. */
-function join(request: OutgoingRequest, upstream: Socket, sink: ResponseSink, limits: UpgradeLimits): Promise<void> {
+function join(request: OutgoingRequest, upstream: Socket, sink: ResponseSink, options: UpgradeOptions): Promise<void> {
   const { socket, head, inspection } = request.upgrade as OutgoingUpgrade
   const client = socket as Socket
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const failed = (error: unknown) => reject(brokenOff(error))
   const leave = () => client.destroy()
-  const deadline = setTimeout(() => reject(unanswered()), limits.headersTimeoutMs)
+  const deadline = setTimeout(() => reject(unanswered()), options.headersTimeoutMs)
   const inspected = inspection === null ? null : new InspectedEnd(client, head, inspection)
   const middleware = handshaker(request, upstream, {
     failed,
@@ -105,10 +107,13 @@ function join(request: OutgoingRequest, upstream: Socket, sink: ResponseSink, li
       // Their frames could not be read, and the sandbox would believe that the extension was agreed on.
       if (inspection !== null && every(response.rawHeaders, EXTENSIONS).length > 0) return reject(unaskedExtension())
       client.off('end', leave).once('close', () => (inspected?.failure ? reject(inspected.failure) : resolve()))
-      client.setTimeout(limits.idleTimeoutMs, leave)
+      client.setTimeout(options.idleTimeoutMs, leave)
       upstream.once('close', () => (inspected ?? client).end())
       response.headers = fieldsOf(sink.switching(responseFields(response.rawHeaders)))
       joinEnds()
+      if (inspection === null) return
+      const end = (why: CoatcheckError) => inspected?.breakOff(why)
+      client.once('close', options.grants.watch({ withdrawn: inspection.withdrawn, end }))
     },
   })
   sink.onGone(() => failed(new Error('the sandbox went away')))

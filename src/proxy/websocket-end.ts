@@ -138,8 +138,12 @@ export class InspectedEnd extends Duplex {
 
   /** @param broken what a mistake in the frames is: who sent them decides. */
   #fail(thrown: unknown, broken: 'bad_request' | 'upstream_failed'): void {
+    this.breakOff(thrown instanceof FrameError ? notFrames(thrown, broken) : asCoatcheckError(thrown))
+  }
+
+  /** Ends the connection for this reason. */
+  breakOff(error: CoatcheckError): void {
     if (this.#failure !== null || this.destroyed || this.#socket.destroyed) return
-    const error = thrown instanceof FrameError ? notFrames(thrown, broken) : asCoatcheckError(thrown)
     this.#failure = error
     const { fromSandbox, fromUpstream } = this.#inspection
     const [sandbox, upstream] = closeCodes(error)

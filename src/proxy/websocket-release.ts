@@ -4,6 +4,7 @@
  * that they might give back; every other WebSocket stays an opaque pipe.
  */
 import type { DecideInBody } from '../core/body-substitution.ts'
+import type { CoatcheckError } from '../core/errors.ts'
 import type { MaskerCache } from '../core/masking.ts'
 import type { OccurrenceBudget } from '../core/occurrence-budget.ts'
 import type { MountedSecret } from '../core/secret.ts'
@@ -17,6 +18,7 @@ import {
   releasableInContent,
   releaseInContent,
   requireNoneWithheld,
+  withdrawnFromMessages,
 } from './content-release.ts'
 import type { ExchangeRequest, OutgoingUpgrade } from './message.ts'
 import { FrameReader, FrameWriter } from './websocket-frames.ts'
@@ -46,6 +48,8 @@ export interface Inspected<Messages> {
 export interface Inspection {
   readonly fromSandbox: Inspected<SandboxMessages> | null
   readonly fromUpstream: Inspected<UpstreamMessages> | null
+  /** Why one of the secrets that may be put into messages no longer may; null while all may. */
+  readonly withdrawn: () => Promise<CoatcheckError | null>
 }
 
 /** Null for an ordinary request. Reads no value. */
@@ -66,6 +70,7 @@ export async function outgoingUpgrade(
       fromSandbox:
         placeable.length === 0 ? null : fromSandbox(await inWorkspace(ports, sandbox), from, placeable, released),
       fromUpstream: released === null ? null : fromUpstream(ports, released),
+      withdrawn: () => withdrawnFromMessages(ports, from, placeable),
     },
   }
 }
