@@ -3,11 +3,12 @@
  * a reveal does, so it is recorded and counted, and leaves out what may not be read.
  */
 // oxlint-disable oxc/no-async-endpoint-handlers -- a rule about Express: Fastify awaits its handlers
+import { isDotenvName } from '../core/dotenv.ts'
 import { asCoatcheckError, CoatcheckError } from '../core/errors.ts'
 import type { Principal } from '../core/principal.ts'
 import type { Secret, SecretValue } from '../core/secret.ts'
 import { type ExportedSecret, formatSecrets, parseSecrets } from '../core/secret-import.ts'
-import { checkSecretName } from '../core/secret-rules.ts'
+import { checkSecretName } from '../core/secret-name.ts'
 import type { NewSecret } from '../core/secret-store.ts'
 import { principalOf } from './authenticate.ts'
 import { ExportDocument, ExportRequest, ImportReport, ImportRequest } from './contract/secret-reports.ts'
@@ -116,6 +117,11 @@ async function exportAll(
   const leftOut: ExportDocument['leftOut'][number][] = []
   const exported: ExportedSecret[] = []
   for (const secret of secrets) {
+    // Before the value is read, which is recorded and counted.
+    if (format === 'dotenv' && !isDotenvName(secret.name)) {
+      leftOut.push({ name: secret.name, code: 'invalid_input' })
+      continue
+    }
     try {
       const { value } = await reveals.reveal(principal, secret.id)
       const each = exportedSecret(secret, value)

@@ -31,8 +31,8 @@ import { validatorCompiler } from './validate.ts'
 
 /** A value of 64 KiB fits even when every byte of it is escaped. */
 const BODY_LIMIT_BYTES = 1024 * 1024
-/** Longest name or id, percent-encoded. */
-const MAX_PARAM_LENGTH = 256 * 3
+/** The longest name, percent-encoded: four bytes a character. */
+const MAX_PARAM_LENGTH = 256 * 4 * 3
 const REQUEST_TIMEOUT_MS = 30_000
 
 /** Ready to `listen` or `inject`; `close` ends open connections. */

@@ -7,6 +7,7 @@
 import { CoatcheckError } from './errors.ts'
 import type { Page, PageRequest } from './page.ts'
 import type { Principal, PrincipalKind } from './principal.ts'
+import { isSegment, MAX_NAME_LENGTH, nameKeyOf } from './secret-name.ts'
 
 /** On a secret. `read` is to see the value; `use` is to mount it. */
 export type Permission = 'list' | 'read' | 'write' | 'delete' | 'use'
@@ -57,16 +58,10 @@ export interface PolicyStore {
   delete(principal: Principal, id: string): Promise<void>
 }
 
-const MAX_PATTERN_LENGTH = 256
-const PATTERN_SEGMENT = /^(?:\*\*|[A-Za-z0-9_.*-]+)$/
-
-/** The pattern, or `invalid_input`. */
-export function checkPathPattern(pattern: string): string {
-  const segments = pattern.split('/')
-  const clean = segments.every((segment) => segment === '**' || !segment.includes('**'))
-  if (pattern.length <= MAX_PATTERN_LENGTH && clean && segments.every((each) => PATTERN_SEGMENT.test(each))) {
-    return pattern
-  }
+/** The pattern as names are compared, or `invalid_input`. */
+export function checkPathPattern(text: string): string {
+  const pattern = text.length <= MAX_NAME_LENGTH ? nameKeyOf(text) : ''
+  if (pattern.split('/').every(isPatternSegment)) return pattern
   throw new CoatcheckError(
     'invalid_input',
     'The path pattern is not allowed.',
@@ -74,9 +69,14 @@ export function checkPathPattern(pattern: string): string {
   )
 }
 
-/** Whether a secret's name is under the pattern; linear in both lengths for each `**`. */
-export function matchesPath(pattern: string, path: string): boolean {
-  return matchesSegments(pattern.split('/'), path.split('/'))
+/** Whether a secret's name is under the pattern, as names are compared; linear in both lengths for each `**`. */
+export function matchesPath(pattern: string, name: string): boolean {
+  return matchesSegments(pattern.split('/'), nameKeyOf(name).split('/'))
+}
+
+/** `**`, or what a name's segment can be when each `*` is some letter. */
+function isPatternSegment(segment: string): boolean {
+  return segment === '**' || (!segment.includes('**') && isSegment(segment.replaceAll('*', 'x')))
 }
 
 /** Greedy with one place to come back to, as for `*` within a segment: never exponential. */

@@ -47,14 +47,19 @@ export function parseDotenv(text: string): readonly DotenvEntry[] {
   )
 }
 
+/** Whether such a file can hold the name. */
+export function isDotenvName(name: string): boolean {
+  return NAME.test(name)
+}
+
 /** Every value in double quotes, in the order given. Throws `invalid_input` for a name that such a file cannot hold. */
 export function formatDotenv(entries: readonly DotenvEntry[]): string {
   return entries
     .map(({ name, value }) => {
-      if (NAME.test(name) && !value.includes('\0')) return `${name}="${escape(value)}"\n`
+      if (isDotenvName(name) && !value.includes('\0')) return `${name}="${escape(value)}"\n`
       throw new CoatcheckError(
         'invalid_input',
-        NAME.test(name) ? `The value of ${name} is not text.` : `A dotenv file cannot hold the name ${name}.`,
+        isDotenvName(name) ? `The value of ${name} is not text.` : `A dotenv file cannot hold the name ${name}.`,
         'Export it as JSON, or leave it out.',
       )
     })

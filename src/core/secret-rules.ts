@@ -1,5 +1,5 @@
 /**
- * What secrets, sandboxes and tokens may be called and hold. Each check returns the accepted form or throws
+ * What sandboxes and tokens may be called, and what secrets may hold (their names are in secret-name.ts). Each check returns the accepted form or throws
  * `invalid_input`; no message repeats a value, or a name that was not accepted.
  */
 import { CoatcheckError } from './errors.ts'
@@ -9,7 +9,6 @@ import type { Placement } from './placement.ts'
 import type { ReadPolicy, RotationPolicy, SecretType, SecretValue } from './secret.ts'
 import { checkHeaderSafe } from './substitution.ts'
 
-export const MAX_NAME_LENGTH = 256
 export const MAX_VALUE_BYTES = 65_536
 /** Shorter values are not masked in responses: they would be found where they are not meant. */
 const MAX_OCCURRENCES = 1000
@@ -25,11 +24,6 @@ const MAX_ACCESS_COUNT = 1_000_000_000
 const MAX_ROTATION_DAYS = 3_650
 const DAY_MS = 86_400_000
 
-/** ASCII, so that no two names look alike; blanks inside a segment. Never what a URL, a mount or a terminal reads. */
-const NAME_END = '[A-Za-z0-9_.()&+,#!-]'
-const NAME_SEGMENT = `${NAME_END}(?:(?:${NAME_END}| )*${NAME_END})?`
-const NAME = new RegExp(`^${NAME_SEGMENT}(?:/${NAME_SEGMENT})*$`)
-const DOT_SEGMENT = /(?:^|\/)\.{1,2}(?:\/|$)/
 const SANDBOX_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/
 const LABEL_KEY = /^[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,251}[A-Za-z0-9])?$/
@@ -53,14 +47,6 @@ const TYPES: Readonly<Record<SecretType, { readonly hint: boolean }>> = {
   note: { hint: false },
   env_bundle: { hint: false },
   aws: { hint: false },
-}
-
-export function checkSecretName(name: string): string {
-  const hint =
-    'Use 1 to 256 of A-Z a-z 0-9, blanks inside and . _ - ( ) & + , # !, with / between segments, such as stripe or prod/openai.'
-  if (name.length > MAX_NAME_LENGTH || !NAME.test(name)) throw invalid('The name of the secret is not allowed.', hint)
-  if (DOT_SEGMENT.test(name)) throw invalid('The name of the secret has a segment "." or "..".', hint)
-  return notAnId(name)
 }
 
 export function checkSandboxName(name: string): string {

@@ -17,6 +17,7 @@ import type {
   SecretValue,
   SecretVersion,
 } from './secret.ts'
+import type { NameForm } from './secret-name.ts'
 
 /** What a create, a put and a patch may all say. */
 interface SecretFields {
@@ -77,18 +78,12 @@ export interface WriteOptions {
   readonly ifVersion?: number
 }
 
-/**
- * `flat`: A-Z a-z 0-9 _ - beginning with a letter or _. `capitals`: the same without a-z. `variable`: the same without -.
- * `path`: segments of A-Z a-z 0-9 _ - parted by /.
- */
-export type NameForm = 'flat' | 'capitals' | 'variable' | 'path'
-
 export interface SecretFilter {
   /** A part of the name. */
   readonly name?: string
   /** How the name begins. */
   readonly prefix?: string
-  /** A part of the name, description or external id, in any case. */
+  /** A part of the name, description or external id; A-Z in any case. */
   readonly query?: string
   /** Only names that a foreign contract can spell. */
   readonly form?: NameForm

@@ -13,7 +13,7 @@ import type { ShownMount } from './sandbox-rows.ts'
 import type { Schema } from './schema.ts'
 import { findLive, type ShownRow, selectShown, visibleScopes } from './secret-rows.ts'
 
-const IN_VAULT = /^vault:\/\/([^/]{1,128})\/(.{1,256})$/
+const IN_VAULT = /^vault:\/\/([^/]{1,128})\/(.{1,256})$/u
 
 /** The sandbox the mounts are for, and the present. */
 interface Place {

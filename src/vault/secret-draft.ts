@@ -13,6 +13,7 @@ import { DEFAULT_MAX_OCCURRENCES } from '../core/occurrence-budget.ts'
 import { formatPlacement, type Placement, parsePlacement } from '../core/placement.ts'
 import type { Principal } from '../core/principal.ts'
 import type { SecretType, SecretValue } from '../core/secret.ts'
+import { checkSecretName, nameKeyOf } from '../core/secret-name.ts'
 import {
   checkDescription,
   checkExpiry,
@@ -24,7 +25,6 @@ import {
   checkPlacementCount,
   checkReadPolicy,
   checkRotationPolicy,
-  checkSecretName,
   checkType,
   checkValue,
   hintOf,
@@ -73,7 +73,7 @@ export function draftNew(input: NewSecret, { principal, policy, moment, latest }
   const row: ShownRow = {
     ...newcomer(principal, moment),
     name,
-    name_key: name,
+    name_key: nameKeyOf(name),
     ...mintPlaceholder(type, input.dress ?? ''),
     type,
     description: checkDescription(input.description ?? null),
@@ -145,7 +145,7 @@ export async function draftPatch(
   const row: ShownRow = {
     ...old,
     name,
-    name_key: name,
+    name_key: nameKeyOf(name),
     type,
     description: given(patch.description, old.description, checkDescription),
     hosts: writeHosts(hosts),

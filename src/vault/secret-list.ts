@@ -8,7 +8,8 @@ import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { CoatcheckError } from '../core/errors.ts'
 import type { PageRequest } from '../core/page.ts'
 import type { Principal } from '../core/principal.ts'
-import type { NameForm, SecretFilter, SecretPage } from '../core/secret-store.ts'
+import type { NameForm } from '../core/secret-name.ts'
+import type { SecretFilter, SecretPage } from '../core/secret-store.ts'
 import type { SecretAccess } from './access.ts'
 import { readPage, strangeCursor, writeCursor } from './page.ts'
 import type { Schema } from './schema.ts'
@@ -16,7 +17,7 @@ import { type ShownRow, selectShown, showSecret, visibleScopes } from './secret-
 
 const COLUMNS = { name: 'name', createdAt: 'created_at', updatedAt: 'updated_at' } as const
 
-/** GLOB patterns a name must match and must not match. */
+/** `NAME_FORMS` as GLOB patterns that a name must match and must not match. */
 const FORMS: Readonly<Record<NameForm, readonly [string, string]>> = {
   flat: ['[A-Za-z_]*', '*[^A-Za-z0-9_-]*'],
   capitals: ['[A-Z_]*', '*[^A-Z0-9_-]*'],
@@ -90,7 +91,9 @@ async function readAfter(
 
 /** True in SQL for all that match in one scope; of inherited ones for those that the workspace does not have itself. */
 function matches(principal: Principal, scope: string, filter: SecretFilter): RawBuilder<boolean> {
-  const { name, prefix, query, type, externalId } = filter
+  const { type, externalId } = filter
+  // As names are kept.
+  const [name, prefix, query] = [filter.name, filter.prefix, filter.query].map((text) => text?.normalize('NFC'))
   const conditions = [sql`secrets.scope_id = ${scope}`]
   const inherited = scope !== principal.scopeId
   if (inherited) {

@@ -4,6 +4,7 @@ import { CoatcheckError } from '../core/errors.ts'
 import { isUuid } from '../core/id.ts'
 import type { Principal } from '../core/principal.ts'
 import type { RotationPolicy, Secret, SecretState, SecretType } from '../core/secret.ts'
+import { nameKeyOf } from '../core/secret-name.ts'
 import { alreadyThere, changedMeanwhile, notFound } from './change.ts'
 import type { Schema, SecretRow, SecretVersionRow } from './schema.ts'
 import type { Sealed } from './seal.ts'
@@ -59,7 +60,7 @@ export async function findLive(
 ): Promise<ShownRow | undefined> {
   const rows = await selectShown(db)
     .where('scope_id', 'in', scopes)
-    .where('name_key', '=', name)
+    .where('name_key', '=', nameKeyOf(name))
     .where('deleted_at', 'is', null)
     .execute()
   return rows.sort((a, b) => scopes.indexOf(a.scope_id) - scopes.indexOf(b.scope_id))[0]
@@ -73,7 +74,7 @@ export async function findDeleted(
 ): Promise<ShownRow | undefined> {
   return await selectShown(db)
     .where('scope_id', '=', principal.scopeId)
-    .where('name_key', '=', name)
+    .where('name_key', '=', nameKeyOf(name))
     .where('deleted_at', 'is not', null)
     .where('destroyed_at', 'is', null)
     .orderBy('deleted_at', 'desc')

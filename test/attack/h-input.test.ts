@@ -30,20 +30,27 @@ describe('H03 names', () => {
     'a\u0000b',
     'a\nb',
     '\u202eevil',
-    'na\u0131ve',
+    '\u0440\u0430ypal',
+    'open\u0391I',
+    'a\u200bb',
+    '\u3164',
+    'prod\u2215openai',
+    'prod\uff0fopenai',
+    'a\ufe0fb',
     ' a',
     'a ',
     '',
     'x'.repeat(257),
     'x'.repeat(10_000),
     'a;b',
-    "a'b",
     'a"b',
     'a%2fb',
     '<script>',
     '${x}',
     '{{x}}',
-    '\ud83d\ude00',
+    'a*b',
+    'a=b',
+    'a@b',
   ]
   it.each(names.map((name) => [JSON.stringify(name).slice(0, 40), name]))('H03 %s is no name', async (_, name) => {
     const { status, document, text } = await callApi(rig, 'POST', '/v1/secrets', {
@@ -52,6 +59,14 @@ describe('H03 names', () => {
     })
     expect([status, document.error?.code]).toEqual([400, 'invalid_input'])
     if (name.length > 3) expect(text).not.toContain(JSON.stringify(name).slice(1, -1))
+  })
+
+  it('H03 that stand for the name of another secret are that name: taken, and found under it', async () => {
+    for (const name of ['\uff4f\uff50\uff45\uff4e\uff41\uff49', 'op\u212fnai']) {
+      const { status } = await callApi(rig, 'POST', '/v1/secrets', { name, value: 'a value of some length' })
+      expect(status, name).toBe(409)
+      expect((await api(`/v1/secrets/${encodeURIComponent(name)}`)).status).toBe(200)
+    }
   })
 
   it('H03 in a path, encoded in any way, find nothing and reach nothing', async () => {

@@ -39,6 +39,15 @@ describe('coatcheck run', () => {
     expect(finished.stdout).toMatch(/Bearer xcoat_/)
   })
 
+  it('mounts a secret whose name is free text', async () => {
+    const name = 'Schlüssel für OpenAI: (API)'
+    await station.coatcheck(['secret', 'create', name, '--hosts', 'api.test', '--value-stdin'], station.value)
+    const print = ['--', process.execPath, '--eval', 'console.log(process.env.NAMED)']
+    const finished = await station.coatcheck(['run', '--mount', `NAMED=${name}@api.test`, ...print], '')
+    expect(finished).toMatchObject({ code: 0, stderr: '' })
+    expect(finished.stdout).toMatch(/^xcoat_/)
+  })
+
   it('ends with the exit code of the command', async () => {
     expect((await station.run('sh', '-c', 'exit 7')).code).toBe(7)
     expect((await station.run('true')).code).toBe(0)

@@ -29,7 +29,7 @@ describe('a path pattern', () => {
     expect(matchesPath(checkPathPattern(pattern), path)).toBe(matches)
   })
 
-  it.each(['', '/a', 'a/', 'a//b', 'a**', '**b/c', '{a,b}', '[a]', 'a b', '?', 'x'.repeat(257)])(
+  it.each(['', '/a', 'a/', 'a//b', 'a**', '**b/c', '{a,b}', '[a]', ' a', 'a  b', '?', 'a\u200b', 'x'.repeat(257)])(
     'is refused when it is %j',
     (pattern) => {
       expect(() => checkPathPattern(pattern)).toThrow(/path pattern/)

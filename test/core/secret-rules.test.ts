@@ -7,6 +7,7 @@ import { isUuid, uuidv7 } from '../../src/core/id.ts'
 import { mintToken } from '../../src/core/placeholder.ts'
 import { type Placement, parsePlacement } from '../../src/core/placement.ts'
 import { type SecretType, SecretValue } from '../../src/core/secret.ts'
+import { checkSecretName, nameKeyOf } from '../../src/core/secret-name.ts'
 import {
   checkDescription,
   checkEnvName,
@@ -15,7 +16,6 @@ import {
   checkMounts,
   checkPlacementCount,
   checkSandboxName,
-  checkSecretName,
   checkTokenName,
   checkType,
   checkValue,
@@ -67,6 +67,26 @@ describe('names', () => {
   it('accepts 256 characters and refuses 257', () => {
     expect(checkSecretName('a'.repeat(256))).toHaveLength(256)
     expect(codeOf(() => checkSecretName('a'.repeat(257)))).toBe('invalid_input')
+  })
+
+  it('keeps a name composed, and compares it as what its characters stand for', () => {
+    expect(checkSecretName('ke\u0301y')).toBe('k\u00e9y')
+    expect(nameKeyOf('\uff53\uff54\uff52\uff49\uff50\uff45')).toBe('stripe')
+    expect(checkSecretName('\ud801\udc37'.repeat(256))).toHaveLength(512)
+    expect(codeOf(() => checkSecretName('\ud801\udc37'.repeat(257)))).toBe('invalid_input')
+  })
+
+  it('takes any text for a name or none, and a name it took again, with the same key', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 12 }), (text) => {
+        if (codeOf(() => checkSecretName(text)) !== undefined) return
+        const name = checkSecretName(text)
+        expect(checkSecretName(name)).toBe(name)
+        expect(nameKeyOf(text)).toBe(nameKeyOf(name))
+        expect(checkSecretName(nameKeyOf(name))).toBe(nameKeyOf(name))
+      }),
+      { numRuns: 2000 },
+    )
   })
 
   it('refuses what could not stand in a proxy URL as the name of a sandbox or token', () => {

@@ -1,7 +1,7 @@
 /** What adapters of foreign contracts ask of the vault: names they can spell, and whether a value may be read before trying. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { SecretValue } from '../../src/core/secret.ts'
-import type { NameForm } from '../../src/core/secret-store.ts'
+import { NAME_FORMS, type NameForm } from '../../src/core/secret-name.ts'
 import { openVault, type Vault } from './open-vault.ts'
 
 let vault: Vault
@@ -14,7 +14,7 @@ afterEach(async () => {
   await vault.remove()
 })
 
-const NAMES = ['API_KEY', 'api-key', 'a.b', 'a/b', '9lives', '_x', 'DB-URL']
+const NAMES = ['API_KEY', 'api-key', 'a.b', 'a/b', '9lives', '_x', 'DB-URL', 'OpenAI key', 'clé', 'ｋｅｙ']
 const page = { limit: 200, cursor: null }
 
 async function create(name: string, rest: object = {}): Promise<void> {
@@ -32,6 +32,7 @@ describe('names of a form', () => {
     const { items, total } = await vault.secrets.list(vault.owner, { ...page, form, total: true })
     expect(items.map((secret) => secret.name)).toEqual(names)
     expect(total).toBe(names.length)
+    expect(NAMES.filter((name) => NAME_FORMS[form].test(name)).sort()).toEqual(names)
   })
 })
 

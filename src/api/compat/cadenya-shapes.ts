@@ -3,6 +3,7 @@ import { type Static, Type } from 'typebox'
 import { ulidOf } from '../../core/id.ts'
 import type { Principal } from '../../core/ports.ts'
 import type { Secret } from '../../core/secret.ts'
+import { NAME_FORMS } from '../../core/secret-name.ts'
 import { MapOf, StringMap, texted } from '../contract/fields.ts'
 import { MAX_VALUE_BYTES, PAGE_LIMIT } from '../contract.ts'
 import { type Author, profileId } from './cadenya-profiles.ts'
@@ -11,7 +12,7 @@ import type { ErrorDialect } from './foreign-errors.ts'
 const nameField = Type.String({
   minLength: 1,
   maxLength: 256,
-  pattern: '^[A-Za-z_][A-Za-z0-9_-]*$',
+  pattern: NAME_FORMS.flat.source,
   description: 'A name of 1 to 256 letters, digits, _ and -, beginning with a letter or _; it is upper-cased.',
 })
 const LABEL_TEXT = '[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?'

@@ -28,8 +28,11 @@ import {
 } from './cadenya-shapes.ts'
 import type { CompatDeps } from './compat-deps.ts'
 import { speakErrors } from './foreign-errors.ts'
+import { spelled, spelledSecret } from './spelled.ts'
 
 const EXTERNAL = 'external_id:'
+/** Of names. */
+const FORM = 'capitals'
 
 export function cadenyaRoutes(api: Api, deps: CompatDeps): void {
   for (const prefix of ['/v1/workspace_secrets', '/v1/workspaces/:workspaceId/workspace_secrets']) {
@@ -51,7 +54,7 @@ function listRoute(api: Api, deps: CompatDeps): void {
     const principal = await workspaceOf(request, deps)
     const found = await deps.secrets.list(principal, {
       ...pageOf({ ...page, ...(page.cursor === '' ? { cursor: undefined } : {}) } as { limit?: number }),
-      form: 'capitals',
+      form: FORM,
       sort: 'createdAt',
       order: sortOrder,
       total: true,
@@ -123,10 +126,12 @@ async function workspaceOf(request: FastifyRequest, { workspaces }: CompatDeps):
   return await workspaces.enter(principalOf(request), uuid ?? workspaceId)
 }
 
-async function find({ secrets }: CompatDeps, principal: Principal, ref: string): Promise<Secret> {
-  if (ref.startsWith(EXTERNAL)) return await secrets.getByExternalId(principal, ref.slice(EXTERNAL.length))
+async function find(deps: CompatDeps, principal: Principal, ref: string): Promise<Secret> {
+  if (ref.startsWith(EXTERNAL)) {
+    return spelled(await deps.secrets.getByExternalId(principal, ref.slice(EXTERNAL.length)), FORM)
+  }
   const id = ref.startsWith('wss_') ? uuidOfUlid(ref.slice(4)) : ref
-  if (id !== null && isUuid(id)) return await secrets.get(principal, id)
+  if (id !== null && isUuid(id)) return await spelledSecret(deps, principal, id, FORM)
   throw new CoatcheckError('not_found', 'There is no such workspace secret.', 'List them to see their ids.')
 }
 

@@ -9,6 +9,7 @@ import { type Static, Type } from 'typebox'
 import { CoatcheckError } from '../../core/errors.ts'
 import type { Page, PageRequest, Principal } from '../../core/ports.ts'
 import { type Secret, SecretValue } from '../../core/secret.ts'
+import { NAME_FORMS } from '../../core/secret-name.ts'
 import { Nullable } from '../contract/fields.ts'
 import type { Api } from '../dependencies.ts'
 import { accountOf, bothPaths, lastParam, stackOf } from './cloud66-paths.ts'
@@ -165,7 +166,7 @@ export async function ownSecret(
 /** A key never means a secret by its id. */
 export function keyOf(request: FastifyRequest): string {
   const key = lastParam(request, 'key')
-  if (/^[A-Za-z_][A-Za-z0-9_]{0,255}$/.test(key)) return key
+  if (NAME_FORMS.variable.test(key)) return key
   throw new CoatcheckError('not_found', 'There is no such secret.', 'Keys are letters, digits and _.')
 }
 

@@ -2,6 +2,7 @@
 import { hash } from 'node:crypto'
 import { type Static, type TSchema, Type } from 'typebox'
 import type { Secret } from '../../core/secret.ts'
+import { NAME_FORMS } from '../../core/secret-name.ts'
 import { Nullable, texted } from '../contract/fields.ts'
 import { MAX_VALUE_BYTES } from '../contract.ts'
 import type { ErrorDialect } from './foreign-errors.ts'
@@ -22,7 +23,7 @@ export const KeyParams = Type.Object({ key: texted(1, 768, 'A key.') })
 export const keyField = Type.String({
   minLength: 1,
   maxLength: 256,
-  pattern: '^[A-Za-z_][A-Za-z0-9_]*$',
+  pattern: NAME_FORMS.variable.source,
   description: 'A key of 1 to 256 letters, digits and _, not beginning with a digit.',
 })
 export const valueField = texted(1, MAX_VALUE_BYTES, `A string of 1 to ${MAX_VALUE_BYTES} bytes.`)

@@ -1,16 +1,15 @@
 /** Daytona's documents: requests as its clients send them, answers with exactly the fields its clients read, and its errors. */
 import { type Static, Type } from 'typebox'
 import type { Secret } from '../../core/secret.ts'
+import { NAME_FORMS } from '../../core/secret-name.ts'
 import { StringMap, texted } from '../contract/fields.ts'
 import { MAX_VALUE_BYTES, PAGE_LIMIT } from '../contract.ts'
 import type { ErrorDialect } from './foreign-errors.ts'
 
-const SECRET_NAME = '^[a-zA-Z_][a-zA-Z0-9_-]*$'
-
 const nameField = Type.String({
   minLength: 1,
   maxLength: 256,
-  pattern: SECRET_NAME,
+  pattern: NAME_FORMS.flat.source,
   description: 'A name of 1 to 256 letters, digits, _ and -, beginning with a letter or _.',
 })
 const valueField = texted(1, MAX_VALUE_BYTES, `A string of 1 to ${MAX_VALUE_BYTES} bytes.`)

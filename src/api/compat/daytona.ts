@@ -23,11 +23,14 @@ import {
   UpdateBody,
 } from './daytona-shapes.ts'
 import { speakErrors } from './foreign-errors.ts'
+import { spelledSecret } from './spelled.ts'
 import { readBounded } from './walk.ts'
 
 /** The old list has no pages. */
 const MAX_LISTED = 1500
 const DRESS = 'dtn_secret_'
+/** Of names. */
+const FORM = 'flat'
 
 export function daytonaRoutes(api: Api, deps: CompatDeps): void {
   void api.register(
@@ -43,7 +46,7 @@ export function daytonaRoutes(api: Api, deps: CompatDeps): void {
 
 function listRoutes(api: Api, deps: CompatDeps): void {
   const config = { permission: 'secrets.list' } as const
-  const order = { form: 'flat', sort: 'createdAt', order: 'desc' } as const
+  const order = { form: FORM, sort: 'createdAt', order: 'desc' } as const
 
   api.get('/secret', { config, schema: { response: { 200: SecretList } } }, async (request) => {
     const principal = await organizationOf(request, deps)
@@ -57,7 +60,7 @@ function listRoutes(api: Api, deps: CompatDeps): void {
     const { name, sort, order: direction, ...page } = request.query
     const found = await deps.secrets.list(principal, {
       ...pageOf(page),
-      form: 'flat',
+      form: FORM,
       sort: sort ?? order.sort,
       order: direction ?? order.order,
       total: true,
@@ -87,12 +90,14 @@ function secretRoutes(api: Api, deps: CompatDeps): void {
 
   const one = { params: SecretParams, response: { 200: SecretAnswer } }
   api.get('/secret/:secretId', { config: { permission: 'secrets.list' }, schema: one }, async (request) =>
-    secretAnswer(await secrets.get(await organizationOf(request, deps), request.params.secretId)),
+    secretAnswer(await spelledSecret(deps, await organizationOf(request, deps), request.params.secretId, FORM)),
   )
 
   api.patch('/secret/:secretId', { config: writing, schema: { ...one, body: UpdateBody } }, async (request) => {
     const { value, description, hosts } = request.body
-    const { secret } = await secrets.update(await organizationOf(request, deps), request.params.secretId, {
+    const principal = await organizationOf(request, deps)
+    const { id } = await spelledSecret(deps, principal, request.params.secretId, FORM)
+    const { secret } = await secrets.update(principal, id, {
       ...(value === undefined ? {} : { value: SecretValue.fromText(value) }),
       ...(description === undefined ? {} : { description }),
       ...(hosts === undefined ? {} : { hosts: hostsFrom(hosts) }),
@@ -103,7 +108,9 @@ function secretRoutes(api: Api, deps: CompatDeps): void {
   const removed = { params: SecretParams }
   const deleting = { permission: 'secrets.delete' } as const
   api.delete('/secret/:secretId', { config: deleting, schema: removed }, async (request, reply) => {
-    await secrets.delete(await organizationOf(request, deps), request.params.secretId)
+    const principal = await organizationOf(request, deps)
+    const { id } = await spelledSecret(deps, principal, request.params.secretId, FORM)
+    await secrets.delete(principal, id)
     return reply.code(204).send()
   })
 }

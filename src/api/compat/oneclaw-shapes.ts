@@ -4,6 +4,7 @@ import { CoatcheckError } from '../../core/errors.ts'
 import { isUuid } from '../../core/id.ts'
 import type { Scope } from '../../core/scope.ts'
 import type { Secret, SecretVersion } from '../../core/secret.ts'
+import { NAME_FORMS } from '../../core/secret-name.ts'
 import { JsonObject, Nullable, texted, timeField } from '../contract/fields.ts'
 import { SECRET_TYPES } from '../contract/secrets.ts'
 import { MAX_VALUE_BYTES } from '../contract.ts'
@@ -104,11 +105,9 @@ export function vaultAnswer(scope: Scope): Static<typeof VaultAnswer> {
   return { id, name: given, description: description ?? '', created_by, created_by_type, created_at: createdAt }
 }
 
-const PATH = /^[A-Za-z0-9_-]+(?:\/[A-Za-z0-9_-]+)*$/
-
 /** The path of a request, which may have come with its slashes encoded. Throws `invalid_input`. */
 export function pathFrom(text: string): string {
-  if (PATH.test(text) && !isUuid(text.toLowerCase())) return text
+  if (NAME_FORMS.path.test(text) && !isUuid(text.toLowerCase())) return text
   throw new CoatcheckError(
     'invalid_input',
     'The path is not allowed.',

@@ -87,7 +87,7 @@ export const SecretQuery = Type.Object(
     ...paging,
     name: Type.Optional(texted(1, 256, 'A part of the name.')),
     prefix: Type.Optional(texted(1, 256, 'How the name begins.')),
-    query: Type.Optional(texted(1, 256, 'A part of the name, description or external id, in any case.')),
+    query: Type.Optional(texted(1, 256, 'A part of the name, description or external id; A-Z in any case.')),
     label: Type.Optional(texted(1, 600, 'A label as key=value.')),
     labels: Type.Optional(texted(1, 2000, 'Labels as key=value,key=value, all of which must match.')),
     type: Type.Optional(typeField),
