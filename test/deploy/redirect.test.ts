@@ -2,7 +2,7 @@
  * deploy/redirect does what it says: with its rules loaded, connections to anywhere arrive at coatcheck, and no others
  * leave. Machines without the programs that load the files get the same redirection by the kernel's own interface.
  */
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -31,13 +31,61 @@ function lacksRedirect(): string | null {
   return 'this kernel shows no REDIRECT'
 }
 
+/** A host with a bridge, behind which another namespace is the sandbox; `$sandbox` is a process in it. */
+const BRIDGE = [
+  'ip link add br-sandbox type bridge',
+  'ip address add 172.30.99.1/24 dev br-sandbox',
+  'ip link set br-sandbox up',
+  'unshare --net sleep 60 & sandbox=$!',
+  'trap "kill $sandbox" EXIT',
+  'until [ "$(readlink /proc/$sandbox/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.01; done',
+  'ip link add port type veth peer name eth0 netns $sandbox',
+  'ip link set port master br-sandbox up',
+  'inside() { nsenter --net=/proc/$sandbox/ns/net "$@"; }',
+  'inside ip link set lo up',
+  'inside ip address add 172.30.99.10/24 dev eth0',
+  'inside ip link set eth0 up',
+  'inside ip route add default via 172.30.99.1',
+]
+
+/** Why a new namespace of this machine cannot be used so; null when it can. */
+function forbids(attempt: string): string | null {
+  const { status } = spawnSync('unshare', ['--net', 'sh', '-c', attempt], { stdio: 'ignore' })
+  return status === 0 ? null : `not permitted here: ${attempt}`
+}
+
 const root = process.getuid?.() === 0 ? null : 'only root may make a network namespace'
-const common = root ?? ['unshare', 'ip', 'setpriv', 'curl'].map(lacks).find((reason) => reason !== null) ?? null
+const common =
+  root ??
+  ['unshare', 'ip', 'setpriv', 'curl'].map(lacks).find((reason) => reason !== null) ??
+  forbids('ip link add out type veth peer name away')
+const STATION = `${process.execPath} ${join(CHECKOUT, 'test/support/redirect-station.ts')}`
+const REDIRECTED = {
+  tls: '0 ok',
+  swapped: true,
+  plain: '0 ok',
+  path: '/plain',
+  // Could not connect: it was refused on the spot.
+  otherPort: '7',
+}
+
+/** What the station printed in a namespace of its own. */
+async function redirectedIn(script: readonly string[]): Promise<unknown> {
+  const child = spawn('unshare', ['--net', 'sh', '-c', ['set -e', ...script].join('\n')], { env: bare('/nonexistent') })
+  const { stdout, stderr } = await finish(child)
+  expect(stdout, stderr).toMatch(/^\{.*\}\n$/)
+  return JSON.parse(stdout) as unknown
+}
+
 const LOADERS = [
-  { name: 'sidecar.nft', missing: common ?? lacks('nft'), load: [`nft -f ${rules('sidecar.nft')}`] },
+  {
+    name: 'sidecar.nft',
+    missing: common ?? lacks('nft') ?? forbids('nft add table inet probe'),
+    load: [`nft -f ${rules('sidecar.nft')}`],
+  },
   {
     name: 'sidecar.iptables and sidecar.ip6tables',
-    missing: common ?? lacks('iptables-restore'),
+    missing: common ?? lacks('iptables-restore') ?? forbids('iptables -t nat -N PROBE'),
     load: [
       `iptables-restore --noflush < ${rules('sidecar.iptables')}`,
       `ip6tables-restore --noflush < ${rules('sidecar.ip6tables')}`,
@@ -53,22 +101,30 @@ const LOADERS = [
 for (const { name, missing, load } of LOADERS) {
   describe.skipIf(missing !== null)(missing === null ? name : `${name} (skipped: ${missing})`, () => {
     it('sends what another user connects to, anywhere, to coatcheck and nothing further', async () => {
-      const station = `${process.execPath} ${join(CHECKOUT, 'test/support/redirect-station.ts')}`
-      const script = ['set -e', ...NETWORK, ...load, `exec ${station}`].join('\n')
-      const child = spawn('unshare', ['--net', 'sh', '-c', script], { env: bare('/nonexistent') })
-      const { stdout, stderr } = await finish(child)
-      expect(stdout, stderr).toMatch(/^\{.*\}\n$/)
-      expect(JSON.parse(stdout)).toEqual({
-        tls: '0 ok',
-        swapped: true,
-        plain: '0 ok',
-        path: '/plain',
-        // Could not connect: it was refused on the spot.
-        otherPort: '7',
-      })
+      expect(await redirectedIn([...NETWORK, ...load, STATION])).toEqual(REDIRECTED)
     })
   })
 }
+
+const toBridge =
+  common ??
+  lacks('nft') ??
+  lacks('nsenter') ??
+  forbids('nft add table inet probe && ip link add probe type bridge && echo 1 > /proc/sys/net/ipv4/ip_forward')
+describe.skipIf(toBridge !== null)(toBridge === null ? 'bridge.nft' : `bridge.nft (skipped: ${toBridge})`, () => {
+  it('sends what a sandbox behind the bridge connects to, anywhere, to coatcheck, and nothing through or into the host', async () => {
+    const forwarding = 'echo 1 > /proc/sys/net/ipv4/ip_forward'
+    const script = [
+      ...NETWORK,
+      ...BRIDGE,
+      forwarding,
+      `nft -f ${rules('bridge.nft')}`,
+      `${STATION} 172.30.99.1 $sandbox`,
+    ]
+    // Timed out: the host does not answer at all.
+    expect(await redirectedIn(script)).toEqual({ ...REDIRECTED, host: '28' })
+  })
+})
 
 describe('the scripts', () => {
   it('agree with the settings that the README gives, and exempt the user of the image', () => {
