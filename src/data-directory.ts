@@ -26,6 +26,7 @@ import { rotateKeyring } from './vault/key-rotation.ts'
 import { openKeyring } from './vault/keyring.ts'
 import { Policies } from './vault/policies.ts'
 import { Principals } from './vault/principals.ts'
+import { KeptRepetitions } from './vault/repetitions.ts'
 import { RotationReminder } from './vault/rotation-reminder.ts'
 import { Sandboxes } from './vault/sandboxes.ts'
 import { Vaults, Workspaces } from './vault/scopes.ts'
@@ -70,6 +71,7 @@ export class DataDirectory {
   readonly principals: Principals
   readonly policies: Policies
   readonly settings: WorkspacesSettings
+  readonly repetitions: KeptRepetitions
   readonly usage: UsageRecorder
   readonly reminder: RotationReminder
   readonly mounted: SecretReader
@@ -96,6 +98,7 @@ export class DataDirectory {
     this.principals = parts.principals
     this.policies = parts.policies
     this.settings = parts.settings
+    this.repetitions = parts.repetitions
     this.usage = parts.usage
     this.reminder = parts.reminder
     this.mounted = parts.mounted
@@ -151,6 +154,7 @@ export class DataDirectory {
     const stores = { secrets, reveals, reports, sandboxes, tokens, workspaces, vaults, principals, policies, settings }
     return {
       ...stores,
+      repetitions: this.repetitions,
       audit: this.records,
       trail: this.records,
       gauges: () => this.#gauges(),
@@ -221,6 +225,7 @@ function storesOf(parts: StoreParts, { sealer, usage, tokens, settings, scrub }:
     principals: new Principals(parts),
     policies: new Policies(parts),
     settings: new WorkspacesSettings(parts),
+    repetitions: new KeptRepetitions({ ...parts, sealer }),
   }
 }
 

@@ -16,6 +16,7 @@ import type {
   TokenStore,
 } from '../core/ports.ts'
 import type { PrincipalStore } from '../core/principal.ts'
+import type { Repetitions } from '../core/repetition.ts'
 import type { VaultStore, WorkspaceStore } from '../core/scope.ts'
 import type { MountResolver, SecretControl, SecretReports, SecretReveals } from '../core/secret-store.ts'
 import type { WorkspaceSettingsStore } from '../core/workspace-settings.ts'
@@ -68,6 +69,7 @@ export interface ApiDeps {
   readonly principals: PrincipalStore
   readonly policies: PolicyStore
   readonly settings: WorkspaceSettingsStore
+  readonly repetitions: Repetitions
   readonly audit: AuditReader
   readonly trail: AuditTrail
   readonly authority: {

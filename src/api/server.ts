@@ -63,7 +63,7 @@ export function buildApi(deps: ApiDeps): Api {
   void api.register(async (scope: Api) => {
     await describeRoutes(scope)
     await authenticate(scope, deps)
-    acceptIdempotencyKeys(scope)
+    acceptIdempotencyKeys(scope, deps)
     registerRoutes(scope, deps)
   })
   return api

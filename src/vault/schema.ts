@@ -164,6 +164,21 @@ export interface WorkspaceSettingsRow {
   placements: string | null
 }
 
+/** A create under its idempotency key. */
+export interface RepetitionRow {
+  /** Digest of caller, place and key. */
+  id: string
+  principal_id: string
+  scope_id: string
+  /** `once`: answered with what is not kept. */
+  state: 'open' | 'once' | 'kept'
+  ciphertext: Uint8Array
+  wrapped_key: Uint8Array
+  key_id: string
+  /** Milliseconds since the epoch. */
+  at: number
+}
+
 export interface Schema {
   scopes: ScopeTable
   principals: PrincipalTable
@@ -176,6 +191,7 @@ export interface Schema {
   tokens: TokenRow
   access_policies: AccessPolicyRow
   workspace_settings: WorkspaceSettingsRow
+  repetitions: RepetitionRow
   /** One row: `n` grows with every control-plane change; `latest_time` is the latest seen, in milliseconds since the epoch. */
   revision: { id: GeneratedAlways<number>; n: number; latest_time: number }
   /** What each key-encryption key must compute, so that a wrong keyring is noticed before it is used. */
