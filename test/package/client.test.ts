@@ -1,11 +1,12 @@
 /**
- * Contract: `import { Coatcheck } from 'coatcheck/client'` works from an installed package, on the real API, and its types hold from
- * outside, with the strictest settings and without any types of Node.
+ * Contract: `import { Coatcheck } from 'coatcheck/client'` works from an installed package, on the real API, in Node, Deno and Bun,
+ * and its types hold from outside, with the strictest settings and without any types of Node.
  */
 import { writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ApiUnderTest, CANARY } from '../api/support/api-under-test.ts'
+import { lacks } from '../support/client-sandbox.ts'
 import { CHECKOUT, install, pack, registryAnswers, run, temporary, userEnvironment } from './support/packing.ts'
 
 const SLOW_MS = 180_000
@@ -61,6 +62,7 @@ const WRONG = [
 ]
 
 const PROGRAM = `
+import process from 'node:process'
 import { inspect } from 'node:util'
 import { Coatcheck, CoatcheckError } from 'coatcheck/client'
 const [url, token] = process.argv.slice(2)
@@ -71,8 +73,30 @@ const thrown = await coatcheck.secrets.get('two').catch((error) => error)
 console.log(inspect({ coatcheck, revealed, thrown }))
 const names = []
 for await (const { name } of coatcheck.secrets.list()) names.push(name)
-console.log(JSON.stringify([names, revealed.value.length, CoatcheckError.is(thrown, 'not_found')]))
+// From now on, which is when the connection is there: something happens until the first event comes.
+const events = coatcheck.audit.follow()
+let followed = null
+const first = events.next().then(({ value }) => (followed = value.kind))
+for (let i = 0; followed === null; i += 1) {
+  await coatcheck.secrets.update('one', { description: String(i) })
+  await new Promise((resolve) => setTimeout(resolve, 20))
+}
+await first
+await events.return()
+console.log(JSON.stringify({ names, length: revealed.value.length, missing: CoatcheckError.is(thrown, 'not_found'), followed }))
 `
+
+/** Each runs a module of an installed package. */
+const RUNTIMES = [
+  { name: 'Node', missing: null, program: join(CURRENT_NODE, 'node'), args: [] },
+  {
+    name: 'Deno',
+    missing: lacks('deno'),
+    program: 'deno',
+    args: ['run', '--quiet', '--no-prompt', '--node-modules-dir=manual', '--allow-net=127.0.0.1'],
+  },
+  { name: 'Bun', missing: lacks('bun'), program: 'bun', args: ['run'] },
+] as const
 
 describe.skipIf(!registryAnswers())('installed in an empty folder (skipped where no registry answers)', () => {
   let folder = ''
@@ -102,17 +126,26 @@ describe.skipIf(!registryAnswers())('installed in an empty folder (skipped where
     expect(WRONG.filter((line) => !at.has(line))).toEqual([])
   })
 
-  it('works on the real API, and prints neither token nor value', { timeout: SLOW_MS }, async () => {
-    const api = await ApiUnderTest.start()
-    try {
-      await writeFile(join(folder, 'program.js'), PROGRAM)
-      const env = userEnvironment(CURRENT_NODE)
-      const ended = await run(join(CURRENT_NODE, 'node'), ['program.js', api.url, api.adminToken], { cwd: folder, env })
-      expect(ended).toMatchObject({ code: 0, stderr: '' })
-      expect(JSON.parse(ended.stdout.trim().split('\n').at(-1) ?? '')).toEqual([['one'], CANARY.length, true])
-      for (const text of [CANARY, api.adminToken]) expect(ended.stdout).not.toContain(text)
-    } finally {
-      await api.stop()
-    }
-  })
+  for (const { name, missing, program, args } of RUNTIMES) {
+    const title = `works in ${name} on the real API, and prints neither token nor value`
+    const skipped = missing === null ? '' : ` (skipped: ${missing})`
+    it.skipIf(missing !== null)(`${title}${skipped}`, { timeout: SLOW_MS }, async () => {
+      const api = await ApiUnderTest.start()
+      try {
+        await writeFile(join(folder, 'program.js'), PROGRAM)
+        const env = { ...userEnvironment(CURRENT_NODE), PATH: process.env['PATH'], HOME: place.dir }
+        const ended = await run(program, [...args, 'program.js', api.url, api.adminToken], { cwd: folder, env })
+        expect(ended).toMatchObject({ code: 0, stderr: '' })
+        expect(JSON.parse(ended.stdout.trim().split('\n').at(-1) ?? '')).toEqual({
+          names: ['one'],
+          length: CANARY.length,
+          missing: true,
+          followed: 'change',
+        })
+        for (const text of [CANARY, api.adminToken]) expect(ended.stdout).not.toContain(text)
+      } finally {
+        await api.stop()
+      }
+    })
+  }
 })
