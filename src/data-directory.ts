@@ -139,7 +139,10 @@ export class DataDirectory {
       usage,
       reminder,
       mounted: watched(new MountedSecrets({ database, sealer, clock }), { scrub: options.scrub, usage, clock }),
-      oidc: settings.api.oidc === null ? null : await openIdLogin(settings.api.oidc, new Principals(stores)),
+      oidc:
+        settings.api.oidc === null
+          ? null
+          : await openIdLogin(settings.api.oidc, { principals: new Principals(stores), log }),
       adminToken: await tokens.ensureAdminToken(path),
       rotateKeyring: (principal) => rotateKeyring({ ...stores, keyring, sealer }, principal),
     })

@@ -5,8 +5,17 @@
  * Only asymmetric algorithms are accepted, so no key that is public can sign (RFC 8725 section 3.1 and 3.2).
  */
 import { readFile } from 'node:fs/promises'
-import { createLocalJWKSet, createRemoteJWKSet, type JSONWebKeySet, type JWTVerifyGetKey, jwtVerify } from 'jose'
+import {
+  createLocalJWKSet,
+  createRemoteJWKSet,
+  customFetch,
+  type FetchImplementation,
+  type JSONWebKeySet,
+  type JWTVerifyGetKey,
+  jwtVerify,
+} from 'jose'
 import { CoatcheckError } from '../core/errors.ts'
+import type { Log } from '../core/ports.ts'
 import { type Principal, type PrincipalStore, ROLES, type Role } from '../core/principal.ts'
 
 /** Who a bearer token is, or undefined. */
@@ -23,14 +32,22 @@ export interface OidcOptions {
 
 const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
 const CLOCK_TOLERANCE_S = 30
+/** How long fetched keys are good for: one that the provider takes back is refused after that. */
+const KEYS_FRESH_MS = 600_000
+/** How often the keys are fetched for a token that names one that is not among them. */
+const KEYS_PAUSE_MS = 30_000
+/** How long a provider that failed is left alone. */
+const FAILURE_PAUSE_MS = 5_000
 const LOGIN_ROLES: readonly Role[] = ROLES.filter((role) => role !== 'runner')
 
-/** Throws `config_invalid` when the key file cannot be used. */
-export async function openIdLogin(
-  options: OidcOptions,
-  principals: Pick<PrincipalStore, 'byExternalId'>,
-): Promise<TokenVerifier> {
-  const keys = await keysOf(options.jwks)
+interface OidcDeps {
+  readonly principals: Pick<PrincipalStore, 'byExternalId'>
+  readonly log: Log
+}
+
+/** Throws `config_invalid` when the key file cannot be used. Keys behind a URL are fetched when the first token comes. */
+export async function openIdLogin(options: OidcOptions, { principals, log }: OidcDeps): Promise<TokenVerifier> {
+  const keys = await keysOf(options.jwks, log)
   const { issuer, audience, roleClaim } = options
   return async (token) => {
     const claims = await verified(token, keys, { issuer, audience })
@@ -63,8 +80,11 @@ async function verified(
   }
 }
 
-async function keysOf(jwks: string): Promise<JWTVerifyGetKey> {
-  if (/^https:\/\//i.test(jwks)) return createRemoteJWKSet(new URL(jwks))
+async function keysOf(jwks: string, log: Log): Promise<JWTVerifyGetKey> {
+  if (/^https:\/\//i.test(jwks)) {
+    const pauses = { cacheMaxAge: KEYS_FRESH_MS, cooldownDuration: KEYS_PAUSE_MS }
+    return createRemoteJWKSet(new URL(jwks), { ...pauses, [customFetch]: pausingAfterFailure(log) })
+  }
   try {
     return createLocalJWKSet(JSON.parse(await readFile(jwks, 'utf8')) as JSONWebKeySet)
   } catch (cause) {
@@ -74,5 +94,22 @@ async function keysOf(jwks: string): Promise<JWTVerifyGetKey> {
       'Name a file that holds a JWK set, or an https URL of one.',
       { cause },
     )
+  }
+}
+
+/** Whoever sends tokens, however many and whatever they name, makes us ask a provider that does not answer once in a while. */
+function pausingAfterFailure(log: Log): FetchImplementation {
+  let failedAt = Number.NEGATIVE_INFINITY
+  return async (url, options) => {
+    if (Math.abs(Date.now() - failedAt) < FAILURE_PAUSE_MS) throw new Error('The provider failed a moment ago.')
+    try {
+      const answer = await fetch(url, options)
+      if (answer.status !== 200) throw new Error(`The provider answered ${answer.status}.`)
+      return answer
+    } catch (error) {
+      failedAt = Date.now()
+      log.warn({ error }, 'The keys of api.oidc could not be fetched: logins with its tokens are refused.')
+      throw error
+    }
   }
 }

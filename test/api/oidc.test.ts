@@ -27,7 +27,7 @@ beforeAll(async () => {
   const options = { issuer: ISSUER, audience: AUDIENCE, jwks, roleClaim: null }
   const login: { verify?: Awaited<ReturnType<typeof openIdLogin>> } = {}
   api = await ApiUnderTest.start({ oidc: async (token) => await login.verify?.(token) })
-  login.verify = await openIdLogin(options, api.data.principals)
+  login.verify = await openIdLogin(options, known())
   const person = { kind: 'user', name: 'ann', role: 'viewer', externalId: `${ISSUER}|sub-1` }
   expect((await api.call('POST', '/v1/principals', person)).status).toBe(201)
 })
@@ -53,6 +53,7 @@ async function token(claims: Claims = {}, signer: CryptoKey = key): Promise<stri
   return await jwt.setExpirationTime(claims.expires ?? '5m').sign(signer)
 }
 
+const known = () => ({ principals: api.data.principals, log: api.log })
 const self = (jwt: string) => api.call('GET', '/v1/principals/self', undefined, { authorization: `Bearer ${jwt}` })
 
 describe('a login', () => {
@@ -103,10 +104,7 @@ describe('a login', () => {
 describe('a role claim', () => {
   it('stands in place of the role here, and must be a role of people', async () => {
     const jwks = join(folder, 'jwks.json')
-    const verify = await openIdLogin(
-      { issuer: ISSUER, audience: AUDIENCE, jwks, roleClaim: 'role' },
-      api.data.principals,
-    )
+    const verify = await openIdLogin({ issuer: ISSUER, audience: AUDIENCE, jwks, roleClaim: 'role' }, known())
     expect((await verify(await token({ role: 'member' })))?.role).toBe('member')
     for (const role of ['runner', 'root', undefined]) {
       expect(await verify(await token(role === undefined ? {} : { role })), String(role)).toBeUndefined()
@@ -119,7 +117,7 @@ describe('keys', () => {
     await writeFile(join(folder, 'broken.json'), '{')
     for (const file of ['broken.json', 'missing.json']) {
       const options = { issuer: ISSUER, audience: AUDIENCE, jwks: join(folder, file), roleClaim: null }
-      await expect(openIdLogin(options, api.data.principals)).rejects.toMatchObject({ code: 'config_invalid' })
+      await expect(openIdLogin(options, known())).rejects.toMatchObject({ code: 'config_invalid' })
     }
   })
 })
