@@ -93,7 +93,7 @@ async function outcomesOf(reflector: Reflector, form: EchoForm): Promise<Outcome
       continue
     }
     const each: Outcome[] = []
-    for (const text of texts) each.push(await reflector.ask(place.answer(text), latin1(text)))
+    for (const text of texts) each.push(await reflector.ask(place.answer(text), latin1(text), form))
     outcomes.push(each.find((outcome) => outcome !== 'masked') ?? 'masked')
   }
   return outcomes
@@ -124,8 +124,8 @@ class Reflector {
     return new Reflector(rig, await rig.sandboxWith('echo', { KEY: 'echoed' }), secret.placeholder, value)
   }
 
-  /** @param echo how the value stands in the answer, once any coding is off. */
-  async ask(answer: Buffer, echo: Buffer): Promise<Outcome> {
+  /** @param echo how the value stands in the answer, once any coding is off: in the form, in which the placeholder may be too. */
+  async ask(answer: Buffer, echo: Buffer, form?: EchoForm): Promise<Outcome> {
     this.#rig.upstream.takeRaw(async (upstream: Wire) => {
       await upstream.head()
       upstream.write(answer)
@@ -138,7 +138,8 @@ class Reflector {
     this.#rig.upstream.clear()
     if (got.includes('coatcheck-error: unmaskable_response')) return 'refused'
     if (got.includes(echo)) return 'shown'
-    if (got.includes(this.#placeholder)) return 'masked'
+    const standing = [this.#placeholder, ...(form?.texts(this.#placeholder) ?? [])]
+    if (standing.some((text) => got.includes(text, 0, 'latin1'))) return 'masked'
     throw new Error('the sandbox got neither the echo nor the placeholder')
   }
 }

@@ -5,11 +5,13 @@
  * bodies, and masking guesses would tell which are right. No count or size turns masking off. It is a second layer:
  * an upstream that returns a value in a form unknown to encoded-forms.ts is not stopped.
  */
-import { encodedForms } from './encoded-forms.ts'
+import { cutOrPadded, encodedForms } from './encoded-forms.ts'
+import { CoatcheckError } from './errors.ts'
 import type { SecretValue } from './secret.ts'
 import type { Needle } from './streaming-replace.ts'
 import { NeedleSet, StreamingReplacer } from './streaming-replace.ts'
 import type { Release } from './substitution.ts'
+import type { SwappedText } from './swapped-text.ts'
 
 export type Inspection = { readonly ok: true } | { readonly ok: false; readonly why: string }
 
@@ -21,36 +23,53 @@ export interface BodyMasker {
 
 /** Bytes. */
 const SHORTEST_MASKED = 16
+/** RFC 9110 5.6.2, in small letters. */
+const NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/
 
 export class Masker {
-  readonly #needles: NeedleSet
+  readonly needles: NeedleSet
+  readonly #all: readonly Needle[]
+  /** Made for the first name that is long enough. */
+  #names: NeedleSet | null = null
 
-  constructor(releases: Iterable<Release>) {
-    this.#needles = new NeedleSet(needlesFor(releases))
+  /** @param swapped texts that are masked as they are and in no other form. */
+  constructor(releases: Iterable<Release>, swapped: readonly SwappedText[] = []) {
+    this.#all = [...needlesFor(releases), ...swapped.flatMap(asItIs)]
+    this.needles = new NeedleSet(this.#all)
   }
 
   /** False when there is nothing to mask, and bodies may pass as they are. */
   get active(): boolean {
-    return !this.#needles.isEmpty
+    return !this.needles.isEmpty
   }
 
   /** name, value, name, value …: both masked, since an upstream may put anything into either. */
   maskHeaders(raw: readonly string[]): string[] {
-    return raw.map((text) => this.maskText(text))
+    return raw.map((text, i) => (i % 2 === 0 ? this.#maskName(text) : this.maskText(text)))
   }
 
   /** A reason phrase or header value: latin1. */
   maskText(text: string): string {
-    if (text.length < this.#needles.shortest) return text
-    const bytes = Buffer.from(text, 'latin1')
-    const masked = this.#needles.replaceIn(bytes)
-    return masked === bytes ? text : masked.toString('latin1')
+    return masked(text, text, this.needles)
   }
 
-  /** For one body; a masked body may have another length, so its Content-Length does not hold. */
-  body(): BodyMasker {
-    return new StreamingReplacer(this.#needles)
+  /** For one body; unless lengths are kept, a masked one may have another, and its Content-Length does not hold. */
+  body(sameLength = false): StreamingReplacer {
+    return new StreamingReplacer(this.needles, sameLength)
   }
+
+  /** In whatever case it is: HTTP/2 has names in small letters (RFC 9113 8.2.1). A masked name has the rest in those. */
+  #maskName(name: string): string {
+    if (name.length < this.needles.shortest) return name
+    this.#names ??= new NeedleSet(this.#all.flatMap(asName))
+    return masked(name, name.toLowerCase(), this.#names)
+  }
+}
+
+interface Kept {
+  readonly placeholder: string
+  readonly swapped: readonly SwappedText[]
+  readonly masker: Masker
 }
 
 /**
@@ -58,29 +77,69 @@ export class Masker {
  * A new version is another SecretValue, so no stale one can be found.
  */
 export class MaskerCache {
-  readonly #single = new WeakMap<SecretValue, { readonly placeholder: string; readonly masker: Masker }>()
+  readonly #single = new WeakMap<SecretValue, Kept>()
 
   /** The Masker of these releases. */
-  of(releases: readonly Release[]): Masker {
+  of(releases: readonly Release[], swapped: readonly SwappedText[] = []): Masker {
     const [release] = releases
-    if (release === undefined || releases.length > 1) return new Masker(releases)
+    if (release === undefined || releases.length > 1) return new Masker(releases, swapped)
     const { placeholder } = release.secret
     const kept = this.#single.get(release.value)
-    if (kept !== undefined && kept.placeholder === placeholder) return kept.masker
-    const masker = new Masker(releases)
-    this.#single.set(release.value, { placeholder, masker })
+    if (kept !== undefined && kept.placeholder === placeholder && sameTexts(kept.swapped, swapped)) return kept.masker
+    const masker = new Masker(releases, swapped)
+    this.#single.set(release.value, { placeholder, swapped, masker })
     return masker
   }
+}
+
+function sameTexts(some: readonly SwappedText[], others: readonly SwappedText[]): boolean {
+  return (
+    some.length === others.length &&
+    some.every(({ sent, received }, i) => {
+      const other = others[i] as SwappedText
+      return received === other.received && sent.reveal().equals(other.sent.reveal())
+    })
+  )
+}
+
+/** `text` itself when `searched`, which is as long, holds no needle. */
+function masked(text: string, searched: string, needles: NeedleSet): string {
+  if (text.length < needles.shortest) return text
+  const bytes = Buffer.from(searched, 'latin1')
+  const clean = needles.replaceIn(bytes)
+  return clean === bytes ? text : clean.toString('latin1')
 }
 
 function needlesFor(releases: Iterable<Release>): readonly Needle[] {
   const needles: Needle[] = []
   for (const { secret, value } of releases) {
     if (value.byteLength < SHORTEST_MASKED) continue
-    const replacement = Buffer.from(secret.placeholder, 'latin1')
-    for (const find of encodedForms(value.reveal())) needles.push({ find, replacement })
+    needles.push(...encodedForms(value.reveal(), Buffer.from(secret.placeholder, 'latin1')))
   }
   return needles
+}
+
+function asItIs({ sent, received, valueBytes }: SwappedText): Needle[] {
+  if (valueBytes < SHORTEST_MASKED) return []
+  const find = sent.reveal()
+  const replacement = Buffer.from(received, 'latin1')
+  return [{ find, replacement, sameLength: () => cutOrPadded(replacement, find.length) }]
+}
+
+/** Empty for a form that no name can hold. */
+function asName({ find, replacement }: Needle): Needle[] {
+  const name = find.toString('latin1').toLowerCase()
+  return NAME.test(name) ? [{ find: Buffer.from(name, 'latin1'), replacement }] : []
+}
+
+/** @param why completes "cannot be searched …: ", and holds nothing of the response. */
+export function unmaskable(why: string, cause?: unknown): CoatcheckError {
+  return new CoatcheckError(
+    'unmaskable_response',
+    `The upstream's answer cannot be searched for the value that was released: ${why}.`,
+    'Ask the upstream for an uncompressed, complete answer, or send this request without a placeholder.',
+    { cause },
+  )
 }
 
 /**

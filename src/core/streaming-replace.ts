@@ -10,7 +10,15 @@ export interface Needle {
   /** At least 2 bytes. */
   readonly find: Buffer
   readonly replacement: Buffer
+  /** One as long as `find`, for where lengths are told elsewhere; made when it is needed. */
+  readonly sameLength?: () => Buffer
 }
+
+/**
+ * What follows the bytes at hand: nothing (true), anything (false), or only what this says may stand where the needle has
+ * its byte `at`.
+ */
+export type Ending = boolean | ((needle: Buffer, at: number) => boolean)
 
 /** Where a needle stands, or where one might begin (`needle` null) whose end has not come yet. */
 interface Hit {
@@ -20,8 +28,12 @@ interface Hit {
 
 /** A longer window slides further but costs more to prepare. */
 const WINDOW_MAX = 32
-/** Up to this many pairs a table of 4096 entries keeps collisions rare; beyond, every pair has its own. */
-const SMALL_TABLE_PAIRS = 500
+/** How many bits of a table keep collisions rare for that many pairs; beyond, every pair has its own entry. */
+const TABLES = [
+  { pairs: 500, bits: 12 },
+  { pairs: 2000, bits: 14 },
+  { pairs: Number.POSITIVE_INFINITY, bits: 16 },
+] as const
 const EMPTY = Buffer.alloc(0)
 
 /** Needles prepared for searching; immutable, and shared by any number of streams. */
@@ -45,9 +57,10 @@ export class NeedleSet {
     const longestFirst = [...distinct.values()].sort((a, b) => b.find.length - a.find.length)
     this.shortest = longestFirst[longestFirst.length - 1]?.find.length ?? Number.POSITIVE_INFINITY
     this.#window = Math.min(this.shortest, WINDOW_MAX)
-    const small = longestFirst.length * this.#window <= SMALL_TABLE_PAIRS
-    this.#pairShift = small ? 5 : 8
-    this.#slide = new Uint8Array(small ? 4096 : 65_536).fill(this.#window - 1)
+    const pairs = longestFirst.length * this.#window
+    const { bits } = TABLES.find((table) => pairs <= table.pairs) ?? TABLES[2]
+    this.#pairShift = bits - 8 + (bits < 16 ? 1 : 0)
+    this.#slide = new Uint8Array(2 ** bits).fill(this.#window - 1)
     for (const needle of longestFirst) this.#add(needle)
   }
 
@@ -60,8 +73,8 @@ export class NeedleSet {
     return new StreamingReplacer(this).last(bytes)
   }
 
-  /** The first needle at or after `from`; unless `final`, also the first place where one may begin and go on. */
-  find(bytes: Buffer, from: number, final: boolean): Hit | null {
+  /** The first needle at or after `from`, or the first place where one may begin and go on after the end. */
+  find(bytes: Buffer, from: number, ending: Ending): Hit | null {
     const window = this.#window
     const slide = this.#slide
     const pairShift = this.#pairShift
@@ -72,20 +85,20 @@ export class NeedleSet {
       const pair = (((bytes[end - 1] as number) << pairShift) ^ (bytes[end] as number)) & mask
       const distance = slide[pair] as number
       if (distance === 0) {
-        const hit = hitAt(this.#byLastPair.get(pair), bytes, end - window + 1, final)
+        const hit = hitAt(this.#byLastPair.get(pair), bytes, end - window + 1, ending)
         if (hit !== null) return hit
         end++
       } else {
         end += distance
       }
     }
-    return final ? null : this.#unfinished(bytes, Math.max(from, length - window + 1))
+    return ending === true ? null : this.#unfinished(bytes, Math.max(from, length - window + 1), ending)
   }
 
   /** The first place in the last bytes, too few for the window, where they are the beginning of a needle. */
-  #unfinished(bytes: Buffer, from: number): Hit | null {
+  #unfinished(bytes: Buffer, from: number, ending: Ending): Hit | null {
     for (let start = from; start < bytes.length; start++) {
-      const hit = hitAt(this.#byFirstByte[bytes[start] as number], bytes, start, false)
+      const hit = hitAt(this.#byFirstByte[bytes[start] as number], bytes, start, ending)
       if (hit !== null) return hit
     }
     return null
@@ -116,12 +129,15 @@ export class NeedleSet {
 
 /** One stream through a NeedleSet. */
 export class StreamingReplacer {
-  readonly #needles: NeedleSet
+  readonly #sameLength: boolean
+  #needles: NeedleSet
   /** The end of what was pushed, when a needle may begin there; never longer than the longest needle. */
   #held: Buffer | null = null
 
-  constructor(needles: NeedleSet) {
+  /** @param sameLength each needle becomes what it has of its own length. */
+  constructor(needles: NeedleSet, sameLength = false) {
     this.#needles = needles
+    this.#sameLength = sameLength
   }
 
   /** What can go on now: the chunk itself when nothing was replaced and nothing is held, and possibly nothing. */
@@ -139,6 +155,16 @@ export class StreamingReplacer {
     return this.#replace(this.#joined(chunk), true)
   }
 
+  /** What of the held bytes can go on after all, since not everything can follow. */
+  before(ending: Ending): Buffer {
+    return this.#held === null ? EMPTY : this.#replace(this.#joined(EMPTY), ending)
+  }
+
+  /** Looks for these from now on, in the held bytes too. */
+  lookFor(needles: NeedleSet): void {
+    this.#needles = needles
+  }
+
   #joined(chunk: Buffer): Buffer {
     if (this.#held === null) return chunk
     const joined = Buffer.concat([this.#held, chunk])
@@ -146,8 +172,8 @@ export class StreamingReplacer {
     return joined
   }
 
-  #replace(bytes: Buffer, final: boolean): Buffer {
-    let hit = this.#needles.find(bytes, 0, final)
+  #replace(bytes: Buffer, ending: Ending): Buffer {
+    let hit = this.#needles.find(bytes, 0, ending)
     if (hit === null) return bytes
     const parts: Buffer[] = []
     let from = 0
@@ -158,9 +184,10 @@ export class StreamingReplacer {
         this.#held = Buffer.from(bytes.subarray(hit.start))
         return parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts)
       }
-      parts.push(hit.needle.replacement)
-      from = hit.start + hit.needle.find.length
-      hit = this.#needles.find(bytes, from, final)
+      const { find, replacement, sameLength } = hit.needle
+      parts.push(this.#sameLength ? (sameLength?.() ?? replacement) : replacement)
+      from = hit.start + find.length
+      hit = this.#needles.find(bytes, from, ending)
     }
     parts.push(bytes.subarray(from))
     return Buffer.concat(parts)
@@ -168,13 +195,13 @@ export class StreamingReplacer {
 }
 
 /** The longest of `candidates` (longest first) that stands at `start`, or may once more bytes come. */
-function hitAt(candidates: readonly Needle[] | undefined, bytes: Buffer, start: number, final: boolean): Hit | null {
+function hitAt(candidates: readonly Needle[] | undefined, bytes: Buffer, start: number, ending: Ending): Hit | null {
   if (candidates === undefined) return null
   const available = bytes.length - start
   for (const needle of candidates) {
     const { find } = needle
     const whole = find.length <= available
-    if (!whole && final) continue
+    if (!whole && (ending === true || (ending !== false && !ending(find, available)))) continue
     const compared = whole ? find.length : available
     let at = 0
     while (at < compared && bytes[start + at] === find[at]) at++

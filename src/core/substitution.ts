@@ -156,7 +156,7 @@ function isBasic(name: string, value: string): boolean {
 }
 
 function inBasic(value: string, pair: number, into: Occurrence[] | null): Occurrence[] | null {
-  const encoded = value.slice(schemeLength(value))
+  const encoded = credentialsIn(value)
   const bytes = Buffer.from(encoded, 'base64')
   const decoded = bytes.toString('latin1')
   if (!decoded.includes(MARKER)) return into
@@ -169,6 +169,11 @@ function inBasic(value: string, pair: number, into: Occurrence[] | null): Occurr
     found = add(found, occurrence)
   }
   return found
+}
+
+/** What follows the scheme of `Basic`, encoded as it is. */
+export function credentialsIn(value: string): string {
+  return value.slice(schemeLength(value))
 }
 
 /** Length of the scheme and the blanks after it. */

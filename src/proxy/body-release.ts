@@ -10,8 +10,8 @@ import { mediaOf } from '../core/body-media.ts'
 import { BodySubstituter, type DecideInBody, substituteBody } from '../core/body-substitution.ts'
 import { CoatcheckError } from '../core/errors.ts'
 import type { OccurrenceBudget } from '../core/occurrence-budget.ts'
+import type { ReleasedValues } from '../core/released-values.ts'
 import type { MountedSecret } from '../core/secret.ts'
-import type { Release } from '../core/substitution.ts'
 import { codingOf, decoded, encoded } from './content-coding.ts'
 import {
   type ContentPorts,
@@ -39,6 +39,8 @@ export interface BodyContext {
   /** Fields as they will be sent. */
   readonly headers: readonly string[]
   readonly record: ExchangeRecord
+  /** Grows with each value that is put into the body; null when `secrets.masking` is off. */
+  readonly released: ReleasedValues | null
   readonly budget: OccurrenceBudget
   /** Its bytes are signed: nothing is put into it. */
   readonly signed: boolean
@@ -47,8 +49,8 @@ export interface BodyContext {
 export interface OutgoingBody {
   readonly stream: Readable | null
   readonly headers: readonly string[]
-  /** Values that were put into the body, or may yet be: the answer must not show them. */
-  readonly releases: readonly Release[]
+  /** Values may be put into it while it is sent, and the answer may come before that. */
+  readonly mayRelease: boolean
   /** Bytes received from the sandbox so far. */
   readonly bytes: number
   /** Placeholders seen so far that were not swapped. */
@@ -66,7 +68,7 @@ export async function outgoingBody(
   context: BodyContext,
 ): Promise<OutgoingBody> {
   const { headers } = context
-  if (request.body === null) return { stream: null, headers, releases: [], bytes: 0, withheld: 0 }
+  if (request.body === null) return { stream: null, headers, mayRelease: false, bytes: 0, withheld: 0 }
   const ports = await inWorkspace(server, request.sandbox)
   const placeable = await placeableSecrets(ports, { sandbox: request.sandbox, ...context }, 'body')
   const coding = codingOf(single(headers, 'content-encoding'))
@@ -76,7 +78,7 @@ export async function outgoingBody(
   const rewriting = new Rewriting(ports, request, context, placeable)
   const length = Number(single(headers, 'content-length') ?? Number.NaN)
   if (length <= ports.completeBytes) return await rewriting.completed()
-  return await rewriting.streamed(Number.isNaN(length))
+  return rewriting.streamed(Number.isNaN(length))
 }
 
 function untouched(source: Readable, headers: readonly string[], { inBody }: ContentPorts): OutgoingBody {
@@ -84,7 +86,7 @@ function untouched(source: Readable, headers: readonly string[], { inBody }: Con
   return {
     stream: body,
     headers,
-    releases: [],
+    mayRelease: false,
     get bytes() {
       return body.bytes
     },
@@ -99,17 +101,15 @@ class Rewriting {
   readonly #ports: BodyPorts
   readonly #request: ExchangeRequest
   readonly #context: BodyContext
-  readonly #placeable: readonly MountedSecret[]
   readonly #source: RequestBody
   readonly #substituter: BodySubstituter
-  readonly #released: Release[] = []
   #fixedLength = false
+  #changed = false
 
   constructor(ports: BodyPorts, request: ExchangeRequest, context: BodyContext, placeable: readonly MountedSecret[]) {
     this.#ports = ports
     this.#request = request
     this.#context = context
-    this.#placeable = placeable
     this.#source = new RequestBody(request.body as Readable, null)
     this.#substituter = new BodySubstituter({
       media: mediaOf(single(context.headers, 'content-type')),
@@ -121,33 +121,27 @@ class Rewriting {
   /** Reads it whole; everything is decided before a byte of the request is sent. */
   async completed(): Promise<OutgoingBody> {
     const whole = Buffer.concat(await Array.fromAsync(this.#rewritten()))
-    const unchanged = this.#released.length === 0
     const { headers } = this.#context
-    const framed = unchanged ? headers : [...without(headers, OUTDATED), 'content-length', String(whole.length)]
-    return this.#outgoing(Readable.from([whole], { objectMode: true }), framed, this.#released)
+    const framed = this.#changed ? [...without(headers, OUTDATED), 'content-length', String(whole.length)] : headers
+    return this.#outgoing(Readable.from([whole], { objectMode: true }), framed, false)
   }
 
-  /** What may be released while it streams is not known yet, so the answer is searched for all that may be. */
-  async streamed(chunked: boolean): Promise<OutgoingBody> {
+  /** What will be released is not known yet; the answer is searched for each value from when it is. */
+  streamed(chunked: boolean): OutgoingBody {
     const { headers } = this.#context
     this.#fixedLength = !chunked && this.#ports.largeBody === 'refuse'
-    const possible: Release[] = []
-    for (const secret of this.#placeable) {
-      // Opening one that counts its uses would use it up.
-      if (secret.countUses !== true) possible.push({ secret, value: await this.#ports.secrets.open(secret) })
-    }
     const stream = Readable.from(this.#rewritten(), { objectMode: true })
-    return this.#outgoing(stream, this.#fixedLength ? headers : without(headers, chunked ? LENGTH : OUTDATED), possible)
+    return this.#outgoing(stream, this.#fixedLength ? headers : without(headers, chunked ? LENGTH : OUTDATED), true)
   }
 
-  #outgoing(stream: Readable, headers: readonly string[], releases: readonly Release[]): OutgoingBody {
+  #outgoing(stream: Readable, headers: readonly string[], mayRelease: boolean): OutgoingBody {
     const source = this.#source
     const substituter = this.#substituter
     stream.once('close', () => source.destroy())
     return {
       stream,
       headers,
-      releases,
+      mayRelease,
       get bytes() {
         return source.bytes
       },
@@ -180,9 +174,8 @@ class Rewriting {
     const secret = await releasableInContent(this.#ports, from, occurrence)
     if (secret === null) return null
     if (this.#fixedLength) throw tooLarge()
-    const release = await releaseInContent(this.#ports, from, secret, occurrence)
-    this.#released.push(release)
-    return release
+    this.#changed = true
+    return await releaseInContent(this.#ports, from, secret, occurrence)
   }
 
   #requireNoneWithheld(): void {

@@ -7,6 +7,7 @@ import type { BodyOccurrence } from '../core/body-substitution.ts'
 import { CoatcheckError } from '../core/errors.ts'
 import { formatSpot, type Spot } from '../core/placement.ts'
 import { decideRelease } from '../core/policy.ts'
+import type { ReleasedValues } from '../core/released-values.ts'
 import type { SandboxIdentity } from '../core/sandbox.ts'
 import type { MountedSecret } from '../core/secret.ts'
 import type { Release } from '../core/substitution.ts'
@@ -24,6 +25,8 @@ export interface ContentContext {
   readonly sandbox: SandboxIdentity
   readonly destination: Destination
   readonly record: ExchangeRecord
+  /** What the answer must not show; null when `secrets.masking` is off. */
+  readonly released: ReleasedValues | null
 }
 
 /** The same ports, with what the sandbox's workspace says of placeholders in content, where it says anything. */
@@ -35,7 +38,7 @@ export async function inWorkspace<P extends ContentPorts>(ports: P, { workspaceI
 /** Mounted secrets that some place in this content could take. */
 export async function placeableSecrets(
   ports: ContentPorts,
-  { sandbox, destination }: ContentContext,
+  { sandbox, destination }: Pick<ContentContext, 'sandbox' | 'destination'>,
   kind: 'body' | 'websocket',
 ): Promise<readonly MountedSecret[]> {
   const mounted = await ports.secrets.placeable(sandbox, kind)
@@ -81,16 +84,17 @@ export async function releasableInContent(
   return null
 }
 
-/** Opens the value and records that it is released here. Throws `store_unavailable`, `audit_unavailable`. */
+/** Opens the value and records that it is released here; from then on the answer is searched for it. Throws `store_unavailable`, `audit_unavailable`. */
 export async function releaseInContent(
   ports: ContentPorts,
-  { record }: ContentContext,
+  { record, released }: ContentContext,
   secret: MountedSecret,
   { spot }: BodyOccurrence,
 ): Promise<Release> {
   const release = { secret, value: await ports.secrets.open(secret) }
   const { id, name, version } = secret
   await record.release([{ id, name, version, placement: formatSpot(spot) }])
+  released?.add(release)
   return release
 }
 

@@ -5,6 +5,7 @@
  */
 import type { Transform } from 'node:stream'
 import { CoatcheckError } from '../core/errors.ts'
+import { unmaskable } from '../core/masking.ts'
 import { codingOf, decoder, ExpansionGuard } from './content-coding.ts'
 import { single, without } from './headers.ts'
 import { LayeredSink } from './layered-sink.ts'
@@ -180,13 +181,4 @@ function notAsLabelled(cause: unknown): CoatcheckError {
 
 function tooLarge(cause: unknown): CoatcheckError {
   return unmaskable('its body unpacks to far more than it should', cause)
-}
-
-function unmaskable(why: string, cause: unknown): CoatcheckError {
-  return new CoatcheckError(
-    'unmaskable_response',
-    `The upstream's answer cannot be searched for the value that was released: ${why}.`,
-    'Ask the upstream for an uncompressed, complete answer, or send this request without a placeholder.',
-    { cause },
-  )
 }

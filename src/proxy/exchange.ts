@@ -17,7 +17,7 @@ import type { LoopGuard } from './loop-guard.ts'
 import { askInspectable, MaskedSink } from './masked-response.ts'
 import type { ExchangeRequest, Forwarder, ResponseSink } from './message.ts'
 import { reject } from './rejection.ts'
-import { auditedSecrets, decideReleases, nothingReleased } from './release.ts'
+import { auditedSecrets, decideReleases, nothingReleased, releasedBy } from './release.ts'
 import { signingOf } from './signing.ts'
 import { outgoingUpgrade } from './websocket-release.ts'
 
@@ -41,30 +41,31 @@ export async function runExchange(ports: ExchangePorts, request: ExchangeRequest
     if (!egress.allow) throw new CoatcheckError(egress.reason, egress.message, egress.hint)
     ports.loops.check(request.headers)
 
-    const head = { method: request.method, path, headers: ports.loops.mark(requestFields(request.headers, hostField)) }
+    const fields = ports.loops.mark(requestFields(request.headers, hostField), request.httpVersion)
+    const head = { method: request.method, path, headers: fields }
     const found = findPlaceholders(head)
     const releases =
       found.length === 0 ? nothingReleased() : await decideReleases(ports, request.sandbox, destination, head, found)
     record.withheld(releases.withheld)
-    const released = releases.occurrences.length > 0
-    if (released) await record.release(auditedSecrets(releases))
+    const releasing = releases.occurrences.length > 0
+    if (releasing) await record.release(auditedSecrets(releases))
 
-    const swapped = released ? substitute(head, releases.occurrences, releases.byToken) : head
+    const swapped = releasing ? substitute(head, releases.occurrences, releases.byToken) : head
+    const released = ports.maskers === null ? null : releasedBy(ports.maskers, releases, head, swapped)
     const signing = await signingOf(ports, request, { destination, path, record, client })
     if (signing.request.expectsContinue) client.informational(100, [])
-    const context = { destination, record, budget: releases.budget }
+    const context = { destination, record, released, budget: releases.budget }
     const { signed } = signing
     body = await outgoingBody(ports, signing.request, { ...context, headers: swapped.headers, signed })
 
-    const echoable = [...releases.byToken.values(), ...body.releases]
-    const masker = echoable.length === 0 ? null : (ports.maskers?.of(echoable) ?? null)
+    const masked = released !== null && (released.masker !== null || body.mayRelease)
     const answer = signing.answerTo(client)
-    const sink =
-      masker === null ? answer : new DecodedSink(new MaskedSink(answer, masker, request.method), request.method)
-    const upgrade = await outgoingUpgrade(ports, request, { ...context, releases: echoable })
+    const { method } = request
+    const sink = masked ? new DecodedSink(new MaskedSink(answer, released, method), method) : answer
+    const upgrade = await outgoingUpgrade(ports, request, context)
     const to = { workspaceId: request.sandbox.workspaceId, destination }
     const outgoing = { ...swapped, ...to, upgrade, body: body.stream, received: request }
-    outgoing.headers = masker === null ? body.headers : askInspectable(body.headers)
+    outgoing.headers = masked ? askInspectable(body.headers) : body.headers
     const forwarder = upgrade === null ? ports.forwarder : ports.upgrader
     const sent = forwarder.forward(signing.outgoing(outgoing), sink, record)
     await sent.catch((error: unknown) => Promise.reject(sink.explain(error)))

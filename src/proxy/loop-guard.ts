@@ -22,9 +22,9 @@ export class LoopGuard {
     }
   }
 
-  /** Adds our `Via` to fields that are about to be sent. */
-  mark(fields: string[]): string[] {
-    fields.push('via', `1.1 ${this.#pseudonym}`)
+  /** Adds our `Via`, with the protocol that the request came by, to fields that are about to be sent. */
+  mark(fields: string[], httpVersion: string): string[] {
+    fields.push('via', `${httpVersion} ${this.#pseudonym}`)
     return fields
   }
 }

@@ -2,9 +2,10 @@
  * The response of an exchange that released a value: the value is turned back into the placeholder in the reason, the
  * fields, the trailers and the streamed body. What cannot be inspected is refused, not passed.
  */
-import { CoatcheckError } from '../core/errors.ts'
-import { type BodyMasker, inspectable, type Masker } from '../core/masking.ts'
-import { without } from './headers.ts'
+import { type BodyMasker, inspectable, unmaskable } from '../core/masking.ts'
+import { lengthsOf } from '../core/message-frames.ts'
+import type { ReleasedValues } from '../core/released-values.ts'
+import { every, without } from './headers.ts'
 import { LayeredSink } from './layered-sink.ts'
 import type { ResponseSink } from './message.ts'
 
@@ -42,40 +43,35 @@ interface HeldHead {
 }
 
 export class MaskedSink extends LayeredSink {
-  readonly #masker: Masker
+  readonly #released: ReleasedValues
   readonly #method: string
-  readonly #body: BodyMasker
+  #body: BodyMasker
   #held: HeldHead | null = null
   #chunks: Buffer[] = []
   /** True once the body is, or may be, another than the upstream's. */
   #changed = false
 
-  constructor(sink: ResponseSink, masker: Masker, method: string) {
+  constructor(sink: ResponseSink, released: ReleasedValues, method: string) {
     super(sink)
-    this.#masker = masker
+    this.#released = released
     this.#method = method
-    this.#body = masker.body()
+    this.#body = released.body()
   }
 
   override informational(status: number, headers: readonly string[]): void {
-    this.sink.informational(status, this.#masker.maskHeaders(headers))
+    this.sink.informational(status, this.#released.maskHeaders(headers))
   }
 
   override switching(headers: readonly string[]): readonly string[] {
-    return this.sink.switching(this.#masker.maskHeaders(headers))
+    return this.sink.switching(this.#released.maskHeaders(headers))
   }
 
-  /** Throws `unmaskable_response`. */
+  /** Throws `unmaskable_response`, as `write` does. */
   override head(status: number, reason: string, headers: readonly string[]): void {
     const verdict = inspectable(status, headers, this.#method)
-    if (!verdict.ok) {
-      throw new CoatcheckError(
-        'unmaskable_response',
-        `The upstream's answer cannot be searched for the value that was released: ${verdict.why}.`,
-        'Ask the upstream for an uncompressed, complete answer, or send this request without a placeholder.',
-      )
-    }
-    const masked = { status, reason: this.#masker.maskText(reason), headers: this.#masker.maskHeaders(headers) }
+    if (!verdict.ok) throw unmaskable(verdict.why)
+    this.#body = this.#released.body(lengthsOf(every(headers, 'content-type')[0]))
+    const masked = { status, reason: this.#released.maskText(reason), headers: this.#released.maskHeaders(headers) }
     const length = contentLength(headers)
     if (this.#method === 'HEAD' || status === 304 || length === 0) {
       this.sink.head(masked.status, masked.reason, masked.headers)
@@ -99,7 +95,7 @@ export class MaskedSink extends LayeredSink {
     const rest = this.#body.finish()
     if (this.#held !== null) this.#releaseHeld(this.#held, rest)
     else if (rest.length > 0) this.sink.write(rest)
-    this.sink.end(this.#masker.maskHeaders(trailers))
+    this.sink.end(this.#released.maskHeaders(trailers))
   }
 
   #releaseHeld(head: HeldHead, rest: Buffer): void {

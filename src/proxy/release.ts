@@ -5,13 +5,16 @@
 import type { AuditedSecret } from '../core/audit-event.ts'
 import { tooOften } from '../core/body-decision.ts'
 import { CoatcheckError } from '../core/errors.ts'
+import type { MaskerCache } from '../core/masking.ts'
 import { OccurrenceBudget } from '../core/occurrence-budget.ts'
 import { formatSpot } from '../core/placement.ts'
 import { decideRelease, type ReleaseDecision } from '../core/policy.ts'
 import type { Clock, SecretReader } from '../core/ports.ts'
+import { ReleasedValues } from '../core/released-values.ts'
 import type { SandboxIdentity } from '../core/sandbox.ts'
 import type { MountedSecret } from '../core/secret.ts'
 import { matchesDress, type Occurrence, type Release, type RequestHead } from '../core/substitution.ts'
+import { swappedTexts } from '../core/swapped-text.ts'
 import type { WorkspacePolicyReader } from '../core/workspace-settings.ts'
 import type { Destination } from './message.ts'
 
@@ -97,6 +100,17 @@ export async function onDenied(ports: ReleasePorts, { workspaceId }: SandboxIden
 function withinLimit(decision: ReleaseDecision, { spot }: Occurrence, budget: OccurrenceBudget): ReleaseDecision {
   if (!decision.allow || spot.kind === 'header' || budget.take(decision.secret)) return decision
   return tooOften(decision.secret)
+}
+
+/** What an answer must not show: what was released so far, and the texts that `sent` has where they were `received`. */
+export function releasedBy(
+  maskers: MaskerCache,
+  releases: Releases,
+  received: RequestHead,
+  sent: RequestHead,
+): ReleasedValues {
+  const { occurrences, byToken } = releases
+  return new ReleasedValues(maskers, [...byToken.values()], swappedTexts(received, sent, occurrences, byToken))
 }
 
 /** The released secrets as the audit names them, one for each place a value is put. */

@@ -5,25 +5,26 @@
  * So they are masked wherever that costs the client nothing, and nothing is refused: parts of an object (206), coded
  * bodies and bodies whose length is told and large pass as they are, because a storage client needs exactly those.
  */
-import { inspectable, type Masker } from '../core/masking.ts'
+import { inspectable } from '../core/masking.ts'
+import type { ReleasedValues } from '../core/released-values.ts'
 import { COMPLETE_FIRST_BYTES, contentLength, MaskedSink } from './masked-response.ts'
 import type { ResponseSink } from './message.ts'
 
 export class SignedSink extends MaskedSink {
-  readonly #masker: Masker
+  readonly #released: ReleasedValues
   readonly #method: string
   #passes = false
 
-  constructor(sink: ResponseSink, masker: Masker, method: string) {
-    super(sink, masker, method)
-    this.#masker = masker
+  constructor(sink: ResponseSink, released: ReleasedValues, method: string) {
+    super(sink, released, method)
+    this.#released = released
     this.#method = method
   }
 
   override head(status: number, reason: string, headers: readonly string[]): void {
     const large = (contentLength(headers) ?? 0) > COMPLETE_FIRST_BYTES
     this.#passes = large || !inspectable(status, headers, this.#method).ok
-    if (this.#passes) this.sink.head(status, this.#masker.maskText(reason), this.#masker.maskHeaders(headers))
+    if (this.#passes) this.sink.head(status, this.#released.maskText(reason), this.#released.maskHeaders(headers))
     else super.head(status, reason, headers)
   }
 
@@ -32,7 +33,7 @@ export class SignedSink extends MaskedSink {
   }
 
   override end(trailers: readonly string[]): void {
-    if (this.#passes) this.sink.end(this.#masker.maskHeaders(trailers))
+    if (this.#passes) this.sink.end(this.#released.maskHeaders(trailers))
     else super.end(trailers)
   }
 }

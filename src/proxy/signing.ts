@@ -13,9 +13,10 @@ import { type AwsSignature, findAwsSignature } from '../core/aws-request.ts'
 import { type AwsKey, awsKey, sha256, signAws, verifyAws } from '../core/aws-signature.ts'
 import { CoatcheckError } from '../core/errors.ts'
 import { HeldBytes } from '../core/held-bytes.ts'
-import type { Masker, MaskerCache } from '../core/masking.ts'
+import type { MaskerCache } from '../core/masking.ts'
 import { formatSpot, type Spot } from '../core/placement.ts'
 import { decideRelease, UNKNOWN_PLACEHOLDER } from '../core/policy.ts'
+import { ReleasedValues } from '../core/released-values.ts'
 import { type MountedSecret, SecretValue } from '../core/secret.ts'
 import type { ExchangeRecord } from './exchange-log.ts'
 import type { Destination, ExchangeRequest, OutgoingRequest, ResponseSink } from './message.ts'
@@ -77,8 +78,9 @@ export async function signingOf(
   const credentials = parseAwsCredentials(await ports.secrets.open(decision.secret))
   const { id, name, version } = decision.secret
   await context.record.release([{ id, name, version, placement: formatSpot(SPOT) }])
-  const masker = ports.maskers?.of(awsReleases(decision.secret, held, credentials)) ?? null
-  return new Resigning({ request: whole, signature, key, form, credentials, payload, masker })
+  const releases = awsReleases(decision.secret, held, credentials)
+  const released = ports.maskers === null ? null : new ReleasedValues(ports.maskers, releases)
+  return new Resigning({ request: whole, signature, key, form, credentials, payload, released })
 }
 
 function unsigned(request: ExchangeRequest): Signing {
@@ -93,7 +95,8 @@ interface ResigningParts {
   readonly form: CanonicalForm
   readonly credentials: AwsCredentials
   readonly payload: string
-  readonly masker: Masker | null
+  /** Null when nothing is masked. */
+  readonly released: ReleasedValues | null
 }
 
 class Resigning implements Signing {
@@ -109,8 +112,8 @@ class Resigning implements Signing {
   }
 
   answerTo(client: ResponseSink): ResponseSink {
-    const { masker, request } = this.#parts
-    return masker === null ? client : new SignedSink(client, masker, request.method)
+    const { released, request } = this.#parts
+    return released === null ? client : new SignedSink(client, released, request.method)
   }
 
   outgoing(request: OutgoingRequest): OutgoingRequest {

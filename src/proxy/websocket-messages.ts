@@ -8,33 +8,12 @@
  */
 import { mediaOfMessage, tellsMedia } from '../core/body-media.ts'
 import { BodySubstituter, type DecideInBody, decidedBytes } from '../core/body-substitution.ts'
-import type { BodyMasker, Masker, MaskerCache } from '../core/masking.ts'
+import type { BodyMasker } from '../core/masking.ts'
 import type { OccurrenceBudget } from '../core/occurrence-budget.ts'
-import type { Release } from '../core/substitution.ts'
+import type { ReleasedValues } from '../core/released-values.ts'
 import { CLOSE, CONTROL_MAX, type FrameWriter, type Opcode, type Piece, TEXT } from './websocket-frames.ts'
 
 const NOTHING = Buffer.alloc(0)
-
-/** What the upstream must not show: grows while the connection is open. */
-export class ReleasedValues {
-  readonly #maskers: MaskerCache
-  readonly #releases: Release[]
-  /** Null while nothing was released. */
-  masker: Masker | null
-
-  constructor(maskers: MaskerCache, releases: readonly Release[]) {
-    this.#maskers = maskers
-    this.#releases = [...releases]
-    this.masker = releases.length === 0 ? null : maskers.of(this.#releases)
-  }
-
-  /** Before the value is written anywhere. */
-  add(release: Release): void {
-    if (this.#releases.some((each) => each.value === release.value && each.secret.id === release.secret.id)) return
-    this.#releases.push(release)
-    this.masker = this.#maskers.of(this.#releases)
-  }
-}
 
 export interface SandboxMessagesOptions {
   readonly decide: DecideInBody
@@ -104,7 +83,6 @@ class TextMessage {
 export class UpstreamMessages {
   readonly #writer: FrameWriter
   readonly #released: ReleasedValues
-  #masker: Masker | null = null
   /** Of the message at hand. */
   #body: BodyMasker | null = null
 
@@ -116,31 +94,19 @@ export class UpstreamMessages {
   /** Empty when all of the piece is held back. */
   masked({ opcode, payload, last }: Piece): Buffer {
     if (opcode >= CLOSE) return this.#writer.control(opcode, this.#controlPayload(opcode, payload))
-    const body = this.#bodyMasker()
-    if (body === null) return this.#writer.message(opcode, payload, last)
-    const carried = body.carried.length === 0 ? payload : Buffer.concat([body.carried, payload])
-    const clean = body.masker.push(carried)
+    const body = (this.#body ??= this.#released.body())
+    const clean = body.push(payload)
     if (!last) return this.#writer.message(opcode, clean, false)
     this.#body = null
-    return this.#writer.message(opcode, Buffer.concat([clean, body.masker.finish()]), true)
-  }
-
-  /** A value that is released while a message comes in counts for the rest of it: what was held back is searched anew. */
-  #bodyMasker(): { readonly masker: BodyMasker; readonly carried: Buffer } | null {
-    const { masker } = this.#released
-    if (masker === null) return null
-    const current = this.#body !== null && this.#masker === masker
-    const carried = current ? NOTHING : (this.#body?.finish() ?? NOTHING)
-    const body = current ? (this.#body as BodyMasker) : masker.body()
-    this.#masker = masker
-    this.#body = body
-    return { masker: body, carried }
+    const rest = body.finish()
+    return this.#writer.message(opcode, rest.length === 0 ? clean : Buffer.concat([clean, rest]), true)
   }
 
   /** What no longer fits loses its text: the reason of a close frame, the data of a ping. */
   #controlPayload(opcode: Opcode, payload: Buffer): Buffer {
-    const masked = this.#released.masker?.maskText(payload.toString('latin1'))
-    if (masked === undefined) return payload
+    const { masker } = this.#released
+    if (masker === null) return payload
+    const masked = masker.maskText(payload.toString('latin1'))
     return masked.length <= CONTROL_MAX ? Buffer.from(masked, 'latin1') : payload.subarray(0, opcode === CLOSE ? 2 : 0)
   }
 }

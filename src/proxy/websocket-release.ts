@@ -5,10 +5,9 @@
  */
 import type { DecideInBody } from '../core/body-substitution.ts'
 import type { CoatcheckError } from '../core/errors.ts'
-import type { MaskerCache } from '../core/masking.ts'
 import type { OccurrenceBudget } from '../core/occurrence-budget.ts'
+import type { ReleasedValues } from '../core/released-values.ts'
 import type { MountedSecret } from '../core/secret.ts'
-import type { Release } from '../core/substitution.ts'
 import {
   type ContentContext,
   type ContentPorts,
@@ -22,19 +21,15 @@ import {
 } from './content-release.ts'
 import type { ExchangeRequest, OutgoingUpgrade } from './message.ts'
 import { FrameReader, FrameWriter } from './websocket-frames.ts'
-import { ReleasedValues, SandboxMessages, UpstreamMessages } from './websocket-messages.ts'
+import { SandboxMessages, UpstreamMessages } from './websocket-messages.ts'
 
 export interface MessagePorts extends ContentPorts {
   /** Frames up to this are kept; larger ones go on as several. */
   readonly completeBytes: number
-  /** Null when `secrets.masking` is off. */
-  readonly maskers: MaskerCache | null
 }
 
 export interface MessageContext extends Omit<ContentContext, 'sandbox'> {
   readonly budget: OccurrenceBudget
-  /** Of the handshake. */
-  readonly releases: readonly Release[]
 }
 
 /** One direction of an inspected WebSocket. */
@@ -60,15 +55,13 @@ export async function outgoingUpgrade(
 ): Promise<OutgoingUpgrade | null> {
   if (upgrade === null) return null
   const placeable = await placeableSecrets(ports, { sandbox, ...context }, 'websocket')
-  const masked = ports.maskers !== null && (placeable.length > 0 || context.releases.length > 0)
-  if (placeable.length === 0 && !masked) return { ...upgrade, inspection: null }
-  const released = ports.maskers === null ? null : new ReleasedValues(ports.maskers, context.releases)
+  const { released } = context
+  if (placeable.length === 0 && (released?.masker ?? null) === null) return { ...upgrade, inspection: null }
   const from = { sandbox, ...context }
   return {
     ...upgrade,
     inspection: {
-      fromSandbox:
-        placeable.length === 0 ? null : fromSandbox(await inWorkspace(ports, sandbox), from, placeable, released),
+      fromSandbox: placeable.length === 0 ? null : fromSandbox(await inWorkspace(ports, sandbox), from, placeable),
       fromUpstream: released === null ? null : fromUpstream(ports, released),
       withdrawn: () => withdrawnFromMessages(ports, from, placeable),
     },
@@ -79,14 +72,11 @@ function fromSandbox(
   ports: MessagePorts,
   from: ContentContext & MessageContext,
   placeable: readonly MountedSecret[],
-  released: ReleasedValues | null,
 ): Inspected<SandboxMessages> {
   const decide: DecideInBody = async (occurrence) => {
     const secret = await releasableInContent(ports, from, occurrence)
     if (secret === null) return null
-    const release = await releaseInContent(ports, from, secret, occurrence)
-    released?.add(release)
-    return release
+    return await releaseInContent(ports, from, secret, occurrence)
   }
   const withheld = (count: number): void => {
     from.record.withheld(count)

@@ -2,6 +2,7 @@
  * A secret with a body placement is swapped where that placement says, in the right writing, while the body streams;
  * framing is kept, and a placeholder anywhere else in the body stays as it is and is reported.
  */
+import { once } from 'node:events'
 import http from 'node:http'
 import { gunzipSync, gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -9,6 +10,7 @@ import { SecretValue } from '../../src/core/secret.ts'
 import { canary } from '../support/leak-check.ts'
 import { ALLOWED, OTHER, Rig } from '../support/rig.ts'
 import { type Answer, answerTo, openTls, send } from '../support/sandbox-client.ts'
+import { until } from '../support/until.ts'
 
 let rig: Rig
 /** Goes to `body:/client_secret`; `anywhere` to the whole body, twice; the value has a quote, so that escaping shows. */
@@ -151,6 +153,57 @@ describe('a body placement', () => {
     }
     const small = await post(JSON.stringify({ client_secret: oauth.placeholder }), 'application/json')
     expect(JSON.parse(small.body.toString())).toEqual({ client_secret: oauth.placeholder })
+  })
+
+  it.each([
+    { name: 'that counts its uses', countUses: true },
+    { name: 'that does not', countUses: false },
+  ])('masks a value $name from when it is put into a body whose answer has begun', async ({ countUses }) => {
+    const value = canary('late')
+    const counted = {
+      value: SecretValue.fromText(value),
+      hosts: [ALLOWED],
+      placements: ['body'],
+      maxAccessCount: 1,
+      countUses,
+    }
+    const name = countUses ? 'counted' : 'uncounted'
+    const { secret } = await rig.app.data.secrets.create(rig.principal, { name, ...counted })
+    const sandbox = await rig.sandboxWith(`late-${name}`, { LATE: name })
+    // Echoes what comes as it comes, after an answer of its own that nothing was released for.
+    rig.upstream.answerWith((request, response) => {
+      response.writeHead(200)
+      response.write('begun: va')
+      request.on('data', (chunk: Buffer) => response.write(chunk))
+      request.on('end', () => response.end())
+    })
+    const socket = await openTls(rig, ALLOWED, { sandbox })
+    socket.on('data', (chunk: Buffer) => rig.seen.push(chunk))
+    const headers = { Host: `${ALLOWED}:${rig.upstream.port}`, 'Content-Type': 'text/plain' }
+    const pending = http.request({ method: 'POST', path: '/', headers, createConnection: () => socket })
+    pending.write('first ')
+    const [response] = (await once(pending, 'response')) as [http.IncomingMessage]
+    const chunks: Buffer[] = []
+    response.on('data', (chunk: Buffer) => chunks.push(chunk))
+    await until(() => Buffer.concat(chunks).includes('first'))
+    pending.end(`then ${secret.placeholder} and ${secret.placeholder}`)
+    await once(response, 'end')
+    const echo = `begun: vafirst then ${secret.placeholder} and ${secret.placeholder}`
+    expect(Buffer.concat(chunks).toString()).toBe(echo)
+    expect(rig.upstream.last.body.toString()).toBe(`first then ${value} and ${secret.placeholder}`)
+    const [version] = await rig.app.data.secrets.versions(rig.principal, name)
+    expect(version?.accessCount).toBe(countUses ? 1 : 0)
+  })
+
+  it('does not use up a secret that might have been put into a body and was not', async () => {
+    const { accessCount } = await rig.app.data.secrets.get(rig.principal, 'counted')
+    const sandbox = await rig.sandboxWith('unused', { LATE: 'counted' })
+    const socket = await openTls(rig, ALLOWED, { sandbox })
+    const headers = { Host: `${ALLOWED}:${rig.upstream.port}`, 'Content-Type': 'text/plain' }
+    const pending = http.request({ method: 'POST', path: '/', headers, createConnection: () => socket })
+    pending.write('nothing ')
+    expect((await answerTo(pending, 'here')).status).toBe(200)
+    expect(await rig.app.data.secrets.get(rig.principal, 'counted')).toMatchObject({ accessCount })
   })
 
   it('is not released to another host: the body passes as it is', async () => {

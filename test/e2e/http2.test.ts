@@ -74,6 +74,12 @@ describe.each(MIXES)('a sandbox on %s and an upstream on %s', (sandbox, upstream
     if (echo === '/stream') expect(answer.trailers['x-end']).toBe(masked)
   })
 
+  it('name the protocol that the request came by in Via', async () => {
+    await ask()
+    const version = sandbox === 'h2' ? '2.0' : '1.1'
+    expect(lastOf(upstream, rig, h2).headers['via']).toMatch(new RegExp(`^${version} coatcheck-[0-9a-f]{8}$`))
+  })
+
   it('send a body and its length', async () => {
     await ask({ method: 'POST', body: 'the body', headers: sandbox === 'h2' ? ['content-length', '8'] : [] })
     const { headers, body } = lastOf(upstream, rig, h2)
