@@ -22,6 +22,9 @@ export type OnRequest = (request: ParsedRequest, sink: H1Sink, socket: Socket) =
 /** @param head bytes that came after the CONNECT. */
 export type OnConnect = (message: IncomingMessage, socket: Socket, head: Buffer) => void
 
+/** A request that could not be read and never became an exchange: at most one for each connection, which ends with it. */
+export type OnMalformed = (id: string, error: CoatcheckError, socket: Socket) => void
+
 export interface H1Limits {
   readonly headerBytes: number
   readonly headersTimeoutMs: number
@@ -67,12 +70,13 @@ function serverOptions(limits: H1Limits): http.ServerOptions {
   }
 }
 
-/** Both callbacks get one request at a time of each connection, and must not throw. */
+/** The callbacks get one request at a time of each connection, and must not throw. */
 export function createH1Server(
   limits: H1Limits,
   clock: Clock,
   onRequest: OnRequest,
   onConnect: OnConnect,
+  onMalformed: OnMalformed = () => undefined,
 ): http.Server {
   const server = new TurnTakingServer(serverOptions(limits), limits.idleTimeoutMs)
   const { turns } = server
@@ -96,10 +100,16 @@ export function createH1Server(
     const socket = handedOver(stream)
     turns.take(socket, message, null, () => onConnect(message, socket, head))
   })
-  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+  server.on('clientError', (error: NodeJS.ErrnoException, stream: Duplex) => {
+    const socket = stream as Socket
+    if (turns.inAnswer(socket)) socket.destroy()
     // What is still coming after the answer fails again, and is read away.
-    if (turns.inAnswer(socket as Socket)) socket.destroy()
-    else if (socket.writable) answerAndClose(socket, rejectionBytes(parseFailure(error), uuidv7(clock())))
+    if (!socket.writable) return
+    const id = uuidv7(clock())
+    const failure = parseFailure(error)
+    // A body that cannot be read ends its exchange, which says so. A connection on which nothing came asked for nothing.
+    if (!turns.isBusy(socket) && socket.bytesRead > 0) onMalformed(id, failure, socket)
+    answerAndClose(socket, rejectionBytes(failure, id))
   })
   return server
 }

@@ -116,6 +116,7 @@ export class TransparentHttpListener {
       ports.clock,
       (request, sink, socket) => void this.#exchange(request, sink, socket),
       (_message, socket) => void socket.end(rejectionBytes(noConnect(), uuidv7(ports.clock()))),
+      (id, error, socket) => void this.#recordMalformed(id, error, socket),
     )
     this.#listening = new Listening(this.#server, ports.limits.connections)
   }
@@ -145,6 +146,11 @@ export class TransparentHttpListener {
       if (sandbox !== null) recordRefusal(this.#ports, { id, method, sandbox }, error)
       reject(sink, error, id, 'origin')
     }
+  }
+
+  async #recordMalformed(id: string, error: CoatcheckError, { remoteAddress }: Socket): Promise<void> {
+    const sandbox = await this.#ports.sources.identify(remoteAddress).catch(() => null)
+    if (sandbox !== null) recordRefusal(this.#ports, { id, method: '-', sandbox }, error)
   }
 }
 

@@ -57,6 +57,7 @@ export class TunnelServer {
       ports.clock,
       (request, sink, socket) => void this.#exchange(request, sink, socket, this.#tunnels.of(socket) as Tunnel),
       (_message, socket) => this.#refuseNested(socket),
+      (id, error, socket) => this.#refuseMalformed(id, error, this.#tunnels.of(socket) as Tunnel),
     )
     this.#h2 = new H2Server(ports.limits, ports.clock)
     // The server listens nowhere; this event starts its watch over slow request heads.
@@ -112,7 +113,7 @@ export class TunnelServer {
     this.#h2.serve(stream, {
       request: (request, sink) => this.#exchange(request, sink, stream, tunnel),
       malformed: ({ id, method }, sink, error) => {
-        this.#record(id, method, tunnel.sandbox, error)
+        this.#record(id, method, tunnel.sandbox, error, tunnel.authority)
         reject(sink, error, id)
       },
     })
@@ -128,6 +129,11 @@ export class TunnelServer {
       return
     }
     await runExchange(this.#ports, { ...request, sandbox: tunnel.sandbox, tunnel }, sink)
+  }
+
+  /** Its method is not known, and its path neither. */
+  #refuseMalformed(id: string, error: CoatcheckError, { sandbox, authority }: Tunnel): void {
+    this.#record(id, '-', sandbox, error, authority)
   }
 
   #refuseNested(socket: Socket): void {

@@ -37,6 +37,10 @@ class Line {
     else this.#socket.destroy()
   }
 
+  get isBusy(): boolean {
+    return this.#running.length > 0
+  }
+
   /** True when bytes written to the socket now would stand in an answer, or be taken for the answer to another request. */
   get inAnswer(): boolean {
     const [turn] = this.#running
@@ -117,6 +121,11 @@ export class Turns {
 
   inAnswer(socket: Socket): boolean {
     return this.#lines.get(socket)?.inAnswer ?? false
+  }
+
+  /** True while a request of the connection is being answered. */
+  isBusy(socket: Socket): boolean {
+    return this.#lines.get(socket)?.isBusy ?? false
   }
 
   isTheirs(socket: Socket): boolean {
