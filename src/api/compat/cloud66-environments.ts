@@ -7,8 +7,8 @@ import type { FastifyRequest } from 'fastify'
 import { type Static, Type } from 'typebox'
 import type { Principal } from '../../core/ports.ts'
 import { type Secret, SecretValue } from '../../core/secret.ts'
-import { Nullable } from '../contract/fields.ts'
 import type { Api } from '../dependencies.ts'
+import { ActionAnswer, actionAnswer } from './cloud66-actions.ts'
 import { bothPaths, lastParam, stackOf } from './cloud66-paths.ts'
 import { keyOf, overwrite, ownSecret, pageOfSecrets } from './cloud66-secrets.ts'
 import { intOf, KeyParams, keyField, Many, many, One, PagedQuery, StackParams, valueField } from './cloud66-shapes.ts'
@@ -28,18 +28,6 @@ const VariableAnswer = Type.Object({
   ...dates,
   /** Earlier values are not shown again: when they were is. */
   history: Type.Array(Type.Object({ key: text, value: text, ...dates })),
-})
-const ActionAnswer = Type.Object({
-  id: Type.Integer(),
-  user: text,
-  resource_type: text,
-  action: text,
-  resource_id: text,
-  started_via: text,
-  started_at: text,
-  finished_at: Nullable(text),
-  finished_success: Nullable(Type.Boolean()),
-  finished_message: Nullable(text),
 })
 const strategy = { apply_strategy: Type.Optional(Type.String({ maxLength: 64, description: 'A text.' })) }
 const CreateBody = Type.Object({ key: keyField, value: valueField, ...strategy })
@@ -63,7 +51,7 @@ export function cloud66EnvironmentRoutes(api: Api, deps: CompatDeps): void {
       const { key, value } = request.body
       const input = { name: key, value: SecretValue.fromText(value), readPolicy: 'permission' } as const
       const { secret } = await deps.secrets.create(principal, input)
-      return { response: actionAnswer('env-var-new', principal, secret, secret.updatedAt) }
+      return { response: actionAnswer('env-var-new', principal, secret.id, secret.updatedAt) }
     })
   }
   keyRoutes(api, deps)
@@ -93,15 +81,15 @@ function keyRoutes(api: Api, deps: CompatDeps): void {
   const writing = { permission: 'secrets.write' } as const
   api.put(`${PATH}/:key`, { config: writing, schema: { ...changed, body: UpdateBody } }, async (request) => {
     const principal = await stackOf(request, deps)
-    const secret = await overwrite(deps, principal, keyOf(request), request.body.value)
-    return { response: actionAnswer('env-var-update', principal, secret, secret.updatedAt) }
+    const secret = await overwrite(deps, principal, keyOf(request), SecretValue.fromText(request.body.value))
+    return { response: actionAnswer('env-var-update', principal, secret.id, secret.updatedAt) }
   })
 
   api.delete(`${PATH}/:key`, { config: { permission: 'secrets.delete' }, schema: changed }, async (request) => {
     const principal = await stackOf(request, deps)
     const secret = await ownSecret(deps, principal, keyOf(request))
     await deps.secrets.delete(principal, secret.id)
-    return { response: actionAnswer('env-var-delete', principal, secret, new Date().toISOString()) }
+    return { response: actionAnswer('env-var-delete', principal, secret.id, new Date().toISOString()) }
   })
 }
 
@@ -136,24 +124,4 @@ function variableAnswer(
 
 function datesOf(created: string, updated: string) {
   return { created_at: created, updated_at: updated, created_at_iso: created, updated_at_iso: updated }
-}
-
-function actionAnswer(
-  action: string,
-  principal: Principal,
-  secret: Secret,
-  started_at: string,
-): Static<typeof ActionAnswer> {
-  return {
-    id: intOf(secret.id),
-    user: principal.name,
-    resource_type: 'stack',
-    action,
-    resource_id: principal.workspaceId,
-    started_via: 'api',
-    started_at,
-    finished_at: null,
-    finished_success: null,
-    finished_message: null,
-  }
 }

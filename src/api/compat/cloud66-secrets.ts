@@ -113,7 +113,7 @@ function keyRoutes(api: Api, deps: CompatDeps, { base, params, enter }: Place): 
 
   const writing = { permission: 'secrets.write' } as const
   api.put(path, { config: writing, schema: { ...one, body: UpdateBody } }, async (request) => {
-    const secret = await overwrite(deps, await enter(request), keyOf(request), request.body.value)
+    const secret = await overwrite(deps, await enter(request), keyOf(request), SecretValue.fromText(request.body.value))
     return { response: secretAnswer(secret, null) }
   })
 
@@ -142,9 +142,8 @@ export async function overwrite(
   { secrets }: Pick<CompatDeps, 'secrets'>,
   principal: Principal,
   key: string,
-  text: string,
+  value: SecretValue,
 ): Promise<Secret> {
-  const value = SecretValue.fromText(text)
   const old = await secrets.get(principal, key)
   const written = old.inherited
     ? await secrets.create(principal, { name: old.name, value, readPolicy: 'permission' })

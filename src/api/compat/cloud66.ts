@@ -6,6 +6,7 @@
  * variable) only to who may read it, each time recorded before; to others, and in the answer to a write, it is null or empty.
  */
 import type { Api } from '../dependencies.ts'
+import { cloud66BulkRoutes } from './cloud66-bulk.ts'
 import { cloud66ConfigstoreRoutes } from './cloud66-configstore.ts'
 import { cloud66EnvironmentRoutes } from './cloud66-environments.ts'
 import { cloud66SecretRoutes } from './cloud66-secrets.ts'
@@ -20,6 +21,7 @@ export function cloud66Routes(api: Api, deps: CompatDeps): void {
       speakErrors(scope, CLOUD66_ERRORS)
       cloud66StackRoutes(scope, deps)
       cloud66SecretRoutes(scope, deps)
+      cloud66BulkRoutes(scope, deps)
       cloud66EnvironmentRoutes(scope, deps)
       cloud66ConfigstoreRoutes(scope, deps)
     },

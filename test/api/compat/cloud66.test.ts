@@ -131,6 +131,51 @@ describe('environment variables', () => {
   })
 })
 
+describe('environment variables as one text', () => {
+  const bulk = '/api/3/stacks/st1/environments/bulk'
+  const send = (method: string, contents: string, environments_format = 'dotenv') =>
+    app.call(method, bulk, { environments_format, contents, apply_strategy: 'immediate' })
+  const contents = async (format: string, caller: Caller = (...sent) => app.call(...sent)) =>
+    (await caller('GET', `${bulk}?environments_format=${format}&requested_types=user`)).json.response.contents
+
+  it('are made, set and read, with values for who may read them alone', async () => {
+    const made = await send('POST', 'BULK_A=one\nexport BULK_B="two words"\n')
+    expect(made).toMatchObject({ status: 200, json: { response: { action: 'env-var-new', finished_at: null } } })
+    const changed = await send('PATCH', '{"BULK_B": "three", "BULK_C": "a b"}', 'json')
+    expect(changed.json.response.action).toBe('env-var-update')
+    expect(await contents('dotenv')).toMatch(/^BULK_A="one"\nBULK_B="three"\n/m)
+    expect(JSON.parse(await contents('json'))).toMatchObject({ BULK_A: 'one', BULK_C: 'a b' })
+    expect(await contents('dotenv', member)).toBe('')
+    expect((await app.call('GET', `${stack}/environments/BULK_B`)).json.response.value).toBe('three')
+  })
+
+  it('are made only when none is there, and never with keys that are no variables', async () => {
+    await send('POST', 'BULK_THERE=1')
+    expect((await send('POST', 'BULK_NEW=1\nBULK_THERE=2')).status).toBe(409)
+    expect((await app.call('GET', `${stack}/environments/BULK_NEW`)).status).toBe(404)
+    for (const [text, format] of [
+      ['no-hyphen=1', 'dotenv'],
+      ['not a line', 'dotenv'],
+      ['{"a": 1}', 'json'],
+      ['A: 1', 'yaml'],
+    ] as const) {
+      expect((await send('PATCH', text, format)).status, text).toBe(422)
+    }
+    expect((await member('POST', bulk, { environments_format: 'dotenv', contents: 'BULK_M=1' })).status).toBe(200)
+  })
+
+  it('of the account are overridden in the stack', async () => {
+    await app.call('POST', `${account}/secrets`, { key: 'BULK_SHARED', value: 'of-the-account' })
+    expect((await send('POST', 'BULK_SHARED=of-the-stack')).status).toBe(200)
+    expect(await inStack('BULK_SHARED')).toMatchObject({ raw_value: 'of-the-stack', inherited: false })
+  })
+})
+
+it('tells how many requests are left, as its clients read it', async () => {
+  const { headers } = await app.call('GET', `${stack}/secrets`)
+  expect(Number(headers.get('X-RateLimit-Limit'))).toBeGreaterThan(Number(headers.get('X-RateLimit-Remaining')))
+})
+
 it('another account in X-Account is not there', async () => {
   const answer = await app.call('GET', `${stack}/secrets`, undefined, { 'x-account': '1' })
   expect(answer.status).toBe(404)

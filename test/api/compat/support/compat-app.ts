@@ -55,6 +55,7 @@ export interface Document {
   readonly inherited: boolean
   readonly action: string
   readonly uid: string
+  readonly contents: string
 }
 
 export class CompatApp {
