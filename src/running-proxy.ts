@@ -11,7 +11,7 @@ import { compileHosts } from './core/host-pattern.ts'
 import { MaskerCache } from './core/masking.ts'
 import type { Clock, Log } from './core/ports.ts'
 import type { DataDirectory } from './data-directory.ts'
-import { UndiciForwarder } from './proxy/forward.ts'
+import { H1Forwarder } from './proxy/forward.ts'
 import { GatewayListener } from './proxy/gateway.ts'
 import { ProxyListener } from './proxy/listener.ts'
 import { LoopGuard } from './proxy/loop-guard.ts'
@@ -21,8 +21,10 @@ import { DnsResolver } from './proxy/resolver.ts'
 import { SocksListener } from './proxy/socks5.ts'
 import { SourceIdentity } from './proxy/source-identity.ts'
 import { StandingGrants } from './proxy/standing-grants.ts'
+import { strictClient } from './proxy/strict-client.ts'
 import { TransparentHttpListener, TransparentTlsListener } from './proxy/transparent.ts'
 import { TunnelServer } from './proxy/tunnel-server.ts'
+import { undiciClient } from './proxy/undici-client.ts'
 import { WebSocketForwarder } from './proxy/upgrade.ts'
 import { Upstream } from './proxy/upstream.ts'
 import { NegotiatingForwarder } from './proxy/upstream-protocol.ts'
@@ -147,13 +149,15 @@ async function openUpstream({ settings, data, own }: ProxyParts): Promise<Upstre
   })
 }
 
-function buildForwarder(settings: Settings, upstream: Upstream): UndiciForwarder | NegotiatingForwarder {
+const ENGINES = { strict: strictClient, undici: undiciClient } as const
+
+function buildForwarder(settings: Settings, upstream: Upstream): H1Forwarder | NegotiatingForwarder {
   const limits = {
     headersTimeoutMs: settings.upstream.headersTimeout,
     idleTimeoutMs: settings.upstream.idleTimeout,
     headerBytes: settings.limits.headerBytes,
   }
-  const h1 = new UndiciForwarder(upstream, limits)
+  const h1 = new H1Forwarder(upstream, limits, ENGINES[settings.upstream.engine])
   return settings.proxy.http2 ? new NegotiatingForwarder(upstream, limits, h1) : h1
 }
 

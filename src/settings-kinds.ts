@@ -210,3 +210,11 @@ function describe(tree: Tree): string {
 function either(words: readonly string[]): string {
   return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
 }
+
+export interface SettingRow<T> {
+  /** One sentence or two; the comment in config/coatcheck.yaml and the description in the schema. */
+  readonly comment: string
+  /** As it is written in a file; read by `kind` like any other value. */
+  readonly default: unknown
+  readonly kind: Kind<T>
+}

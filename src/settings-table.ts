@@ -8,8 +8,9 @@ import { normalizeHostPattern } from './core/host-pattern.ts'
 import { formatPlacement, parsePlacement } from './core/placement.ts'
 import type { SettingAt, SettingPath } from './settings.ts'
 import { egressRule } from './settings-egress-rule.ts'
-import type { Kind } from './settings-kinds.ts'
-import { byteSize, choice, duration, list, mapOf, orNull, text, trueOrFalse, wholeNumber } from './settings-kinds.ts'
+import type { SettingRow } from './settings-kinds.ts'
+import { choice, duration, list, mapOf, orNull, text, trueOrFalse, wholeNumber } from './settings-kinds.ts'
+import { LIMITS } from './settings-limits.ts'
 import { oidcLogin } from './settings-oidc.ts'
 import {
   onlyNone,
@@ -28,14 +29,6 @@ import {
   parseTransparentIdentity,
   parseUpstreamProxy,
 } from './settings-texts.ts'
-
-export interface SettingRow<T> {
-  /** One sentence or two; the comment in config/coatcheck.yaml and the description in the schema. */
-  readonly comment: string
-  /** As it is written in a file; read by `kind` like any other value. */
-  readonly default: unknown
-  readonly kind: Kind<T>
-}
 
 const listen = text(parseListen, { examples: ['127.0.0.1:8080', '[::1]:8080'] })
 const path = text(parsePath)
@@ -197,6 +190,11 @@ export const SETTINGS: { readonly [P in SettingPath]: SettingRow<SettingAt<P>> }
     default: '300s',
     kind: duration,
   },
+  'upstream.engine': {
+    comment: 'What speaks HTTP/1.1 to upstreams: strict (our own client), or undici (no request trailers; Host first).',
+    default: 'strict',
+    kind: choice('strict', 'undici'),
+  },
   'secrets.requireHosts': {
     comment: 'Refuse to create a secret without hosts.',
     default: false,
@@ -249,47 +247,7 @@ export const SETTINGS: { readonly [P in SettingPath]: SettingRow<SettingAt<P>> }
     default: 'info',
     kind: choice('debug', 'info', 'warn', 'error'),
   },
-  'limits.connections': {
-    comment: 'Open connections to each listener, of all sandboxes together.',
-    default: 10_000,
-    kind: wholeNumber(1, 1_000_000),
-  },
-  'limits.tunnelsPerSandbox': {
-    comment: 'Open tunnels of one sandbox.',
-    default: 1000,
-    kind: wholeNumber(1, 1_000_000),
-  },
-  'limits.newLeavesPerSecond': {
-    comment: 'Certificates issued for new hosts, per second and sandbox.',
-    default: 20,
-    kind: wholeNumber(1, 10_000),
-  },
-  'limits.headerBytes': {
-    comment: 'Size of a request head.',
-    default: '64KiB',
-    kind: byteSize(1024, 1024 ** 2),
-  },
-  'limits.headersTimeout': {
-    comment: 'How long a sandbox may take to send a request head.',
-    default: '10s',
-    kind: duration,
-  },
-  'limits.handshakeTimeout': {
-    comment: 'How long a sandbox may take for its TLS handshake.',
-    default: '5s',
-    kind: duration,
-  },
-  'limits.idleTimeout': {
-    comment: 'How long a connection or tunnel may be silent.',
-    default: '300s',
-    kind: duration,
-  },
-  'limits.bodyBytes': {
-    comment:
-      'Bodies with a Content-Length up to this are completed before values are put into them, so that they keep a Content-Length.',
-    default: '256KiB',
-    kind: byteSize(1024, 1024 ** 3),
-  },
+  ...LIMITS,
 }
 
 export const SETTING_PATHS = Object.freeze(Object.keys(SETTINGS) as SettingPath[])

@@ -84,6 +84,8 @@ export interface UpstreamSettings {
   readonly connectTimeout: number
   readonly headersTimeout: number
   readonly idleTimeout: number
+  /** What speaks HTTP/1.1 on connections to upstreams. */
+  readonly engine: 'strict' | 'undici'
 }
 
 /** What becomes of a request that may not have the value: 403, sent on unchanged, or sent on unchanged and reported. */

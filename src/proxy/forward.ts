@@ -1,13 +1,8 @@
 /**
- * The upstream engine: undici `dispatch` with raw fields, one request at a time on each connection.
- *
- * Connections are kept per workspace, scheme, host and port, and never shared across them. undici neither follows
- * redirects nor retries, decompresses or caches here: what the upstream says is what the sandbox gets.
+ * Requests to upstreams that speak HTTP/1.1. Connections are kept per workspace, scheme, host and port, and never shared
+ * across them; one carries one exchange at a time. Nothing is redirected, retried, decompressed or cached: what the
+ * upstream says is what the sandbox gets.
  */
-import { type buildConnector, Client, type Dispatcher } from 'undici'
-import { CoatcheckError } from '../core/errors.ts'
-import { formatAuthority } from '../core/host.ts'
-import { requireKnownFraming, responseFields } from './headers.ts'
 import type { Destination, Forwarder, ForwardObserver, OutgoingRequest, ResponseSink, UpstreamPeer } from './message.ts'
 import type { Upstream, UpstreamConnection } from './upstream.ts'
 
@@ -17,199 +12,143 @@ export interface ForwardLimits {
   readonly headerBytes: number
 }
 
-/** One connection's client; `peer` is who the open connection was verified to be. */
-interface Link {
-  readonly client: Client
-  readonly key: string
-  /** Opened before there was a request for it, and not yet used. */
-  opened: UpstreamConnection | null
-  peer: UpstreamPeer | null
+/** An engine's hold on one open connection: it sends a request and reads the answer, one exchange at a time. */
+export interface H1Connection {
+  readonly peer: UpstreamPeer
+  /** False once it can carry nothing more. */
+  readonly isOpen: boolean
+  /** What the upstream's `Keep-Alive` said last, in milliseconds; null when it gave no time. */
+  readonly keepAliveMs: number | null
+  /**
+   * Resolves when the response is complete, after `onFree` when another request may follow. Rejects with CoatcheckError
+   * or with what the sink threw.
+   */
+  send(request: OutgoingRequest, sink: ResponseSink): Promise<void>
+  /** Ends an exchange that has been silent for too long by `now`, in milliseconds of `performance.now()`. */
+  expire(now: number): void
+  /** Resolves once it is closed. */
+  destroy(): Promise<void>
+}
+
+export interface ConnectionEvents {
+  readonly onFree: () => void
+  readonly onClose: () => void
+}
+
+/** An engine. It must not call back before it has returned. */
+export type EngineOf = (
+  opened: UpstreamConnection,
+  destination: Destination,
+  limits: ForwardLimits,
+  events: ConnectionEvents,
+) => H1Connection
+
+interface Kept {
+  readonly connection: H1Connection
+  /** Milliseconds of `performance.now()` since it was last free. */
+  freeSince: number
 }
 
 /** Idle connections kept for one workspace and destination. */
 const IDLE_PER_KEY = 64
-/** They are written without waiting for a slow sandbox, so an upstream may not send them without end. */
-const MOST_INFORMATIONAL = 64
+/** How long one is kept when the upstream does not say: less than the shortest that servers commonly allow. */
+const IDLE_MS = 4_000
+/** Closed this long before the upstream would, so that no request meets a closing connection. */
+const IDLE_MARGIN_MS = 1_000
+const IDLE_MOST_MS = 60_000
+const SWEEP_MS = 1_000
 
 /** Connections are shared by requests of equal keys, and by no others. */
 export function poolKey({ workspaceId, destination }: Pick<OutgoingRequest, 'workspaceId' | 'destination'>): string {
   return `${workspaceId}|${destination.scheme}|${destination.host}|${destination.port}`
 }
 
-export class UndiciForwarder implements Forwarder {
+export class H1Forwarder implements Forwarder {
   readonly #upstream: Upstream
   readonly #limits: ForwardLimits
-  readonly #idle = new Map<string, Link[]>()
-  readonly #open = new Set<Link>()
+  readonly #engine: EngineOf
+  readonly #idle = new Map<string, Kept[]>()
+  readonly #open = new Set<H1Connection>()
+  #sweeper: NodeJS.Timeout | null = null
 
-  constructor(upstream: Upstream, limits: ForwardLimits) {
+  constructor(upstream: Upstream, limits: ForwardLimits, engine: EngineOf) {
     this.#upstream = upstream
     this.#limits = limits
+    this.#engine = engine
   }
 
   /** @param opened a new connection to the destination that speaks HTTP/1.1, to be used instead of dialling one. */
-  forward(
+  async forward(
     request: OutgoingRequest,
     sink: ResponseSink,
     observer: ForwardObserver,
     opened: UpstreamConnection | null = null,
   ): Promise<void> {
     const kept = opened === null ? this.forwardKept(request, sink, observer) : null
-    return kept ?? this.#send(this.#link(poolKey(request), request.destination, opened), request, sink, observer)
+    if (kept !== null) return await kept
+    const usable = opened !== null && !opened.socket.destroyed
+    const fresh = usable ? opened : await this.#upstream.open(request.destination, ['http/1.1'])
+    const connection = this.#keep(poolKey(request), request.destination, fresh)
+    observer.reached(connection.peer)
+    await connection.send(request, sink)
   }
 
   /** Sends the request on a kept connection; null when none is free. */
   forwardKept(request: OutgoingRequest, sink: ResponseSink, observer: ForwardObserver): Promise<void> | null {
-    const link = this.#idle.get(poolKey(request))?.pop()
-    return link === undefined ? null : this.#send(link, request, sink, observer)
-  }
-
-  #send(link: Link, request: OutgoingRequest, sink: ResponseSink, observer: ForwardObserver): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const finished = (error: unknown): void => {
-        this.#giveBack(link)
-        if (error === null) resolve()
-        else reject(failure(error))
-      }
-      const { method, path, headers, body } = request
-      const handler = new ResponseHandler(link, sink, observer, finished)
-      link.client.dispatch({ method, path, headers: headers as string[], body }, handler)
-    })
+    const idle = this.#idle.get(poolKey(request))
+    for (let kept = idle?.pop(); kept !== undefined; kept = idle?.pop()) {
+      const { connection } = kept
+      if (!connection.isOpen) continue
+      observer.reached(connection.peer)
+      return connection.send(request, sink)
+    }
+    return null
   }
 
   async close(): Promise<void> {
-    const links = [...this.#open]
     this.#idle.clear()
-    this.#open.clear()
-    await Promise.all(links.map((link) => link.client.destroy()))
+    await Promise.all([...this.#open].map((connection) => connection.destroy()))
   }
 
-  #link(key: string, destination: Destination, opened: UpstreamConnection | null): Link {
-    const client = new Client(`${destination.scheme}://${formatAuthority(destination.host, destination.port)}`, {
-      pipelining: 1,
-      allowH2: false,
-      strictContentLength: true,
-      headersTimeout: this.#limits.headersTimeoutMs,
-      bodyTimeout: this.#limits.idleTimeoutMs,
-      maxHeaderSize: this.#limits.headerBytes,
-      connect: (_options, callback) => {
-        void this.#connect(link, destination, callback)
-      },
+  #keep(key: string, destination: Destination, opened: UpstreamConnection): H1Connection {
+    const connection: H1Connection = this.#engine(opened, destination, this.#limits, {
+      onFree: () => this.#giveBack(key, kept),
+      onClose: () => this.#forget(key, kept),
     })
-    const link: Link = { client, key, opened, peer: null }
-    this.#open.add(link)
-    client.on('disconnect', () => this.#drop(link))
-    return link
+    const kept: Kept = { connection, freeSince: 0 }
+    this.#open.add(connection)
+    const { headersTimeoutMs, idleTimeoutMs } = this.#limits
+    const every = Math.max(1, Math.min(SWEEP_MS, headersTimeoutMs / 4, idleTimeoutMs / 4))
+    this.#sweeper ??= setInterval(() => this.#sweep(), every).unref()
+    return connection
   }
 
-  async #connect(link: Link, destination: Destination, callback: buildConnector.Callback): Promise<void> {
-    try {
-      const { opened } = link
-      link.opened = null
-      const usable = opened !== null && !opened.socket.destroyed
-      // Never at once: undici is not ready for a connection before it has asked.
-      const connection = await (usable ? opened : this.#upstream.open(destination, ['http/1.1']))
-      link.peer = connection.peer
-      callback(null, connection.socket)
-    } catch (error) {
-      callback(error as Error, null)
-    }
-  }
-
-  #giveBack(link: Link): void {
-    const idle = this.#idle.get(link.key) ?? []
-    if (!this.#open.has(link)) return
-    if (idle.length >= IDLE_PER_KEY) {
-      this.#drop(link)
-      return
-    }
-    idle.push(link)
-    this.#idle.set(link.key, idle)
+  #giveBack(key: string, kept: Kept): void {
+    const idle = this.#idle.get(key)
+    kept.freeSince = performance.now()
+    if (idle === undefined) this.#idle.set(key, [kept])
+    else if (idle.length < IDLE_PER_KEY) idle.push(kept)
+    else void kept.connection.destroy()
   }
 
   /** Forgets a connection that closed, so that idle destinations cost nothing. */
-  #drop(link: Link): void {
-    if (!this.#open.delete(link)) return
-    const idle = this.#idle.get(link.key)?.filter((each) => each !== link) ?? []
-    if (idle.length === 0) this.#idle.delete(link.key)
-    else this.#idle.set(link.key, idle)
-    void link.client.close()
-  }
-}
-
-function rawFields(raw: Dispatcher.DispatchController['rawHeaders']): string[] {
-  if (!Array.isArray(raw)) return []
-  return raw.map((each) => (typeof each === 'string' ? each : each.toString('latin1')))
-}
-
-/** undici reads the reason as UTF-8; its bytes go on as they came, or, where they were not UTF-8, no reason at all. */
-function reasonBytes(reason: string): string {
-  if (/^[\x20-\x7e]*$/.test(reason)) return reason
-  return reason.includes('\ufffd') ? '' : Buffer.from(reason, 'utf8').toString('latin1')
-}
-
-class ResponseHandler implements Dispatcher.DispatchHandler {
-  readonly #link: Link
-  readonly #sink: ResponseSink
-  readonly #observer: ForwardObserver
-  readonly #finished: (error: unknown) => void
-  #informational = 0
-
-  constructor(link: Link, sink: ResponseSink, observer: ForwardObserver, finished: (error: unknown) => void) {
-    this.#link = link
-    this.#sink = sink
-    this.#observer = observer
-    this.#finished = finished
+  #forget(key: string, kept: Kept): void {
+    this.#open.delete(kept.connection)
+    const idle = this.#idle.get(key)?.filter((each) => each !== kept) ?? []
+    if (idle.length === 0) this.#idle.delete(key)
+    else this.#idle.set(key, idle)
+    if (this.#open.size > 0 || this.#sweeper === null) return
+    clearInterval(this.#sweeper)
+    this.#sweeper = null
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    if (this.#link.peer !== null) this.#observer.reached(this.#link.peer)
-    const abort = () => controller.abort(new Error('the sandbox went away'))
-    if (this.#sink.gone) abort()
-    else this.#sink.onGone(abort)
+  /** Closes what has been idle for longer than the upstream is taken to keep it, and ends exchanges that stand still. */
+  #sweep(): void {
+    const now = performance.now()
+    for (const { connection, freeSince } of [...this.#idle.values()].flat()) {
+      const kept = connection.keepAliveMs === null ? IDLE_MS : connection.keepAliveMs - IDLE_MARGIN_MS
+      if (now - freeSince >= Math.min(kept, IDLE_MOST_MS) - SWEEP_MS) void connection.destroy()
+    }
+    for (const connection of this.#open) connection.expire(now)
   }
-
-  onResponseStart(controller: Dispatcher.DispatchController, status: number, _fields: unknown, reason = ''): void {
-    const raw = rawFields(controller.rawHeaders)
-    requireKnownFraming(raw)
-    const fields = responseFields(raw)
-    if (status >= 200) this.#sink.head(status, reasonBytes(reason), fields)
-    else if (++this.#informational <= MOST_INFORMATIONAL) this.#sink.informational(status, fields)
-    else throw new Error('more informational answers than anyone sends')
-  }
-
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#sink.write(chunk)) return
-    controller.pause()
-    this.#sink.onDrain(() => controller.resume())
-  }
-
-  onResponseEnd(controller: Dispatcher.DispatchController): void {
-    this.#sink.end(rawFields(controller.rawTrailers))
-    this.#finished(null)
-  }
-
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    this.#finished(error)
-  }
-}
-
-/** undici's and Node's errors as ours; what they say stays inside as the cause. */
-function failure(error: unknown): CoatcheckError {
-  if (error instanceof CoatcheckError) return error
-  const code = (error as { code?: string }).code ?? ''
-  if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') {
-    return new CoatcheckError(
-      'upstream_timeout',
-      'The upstream did not answer in time.',
-      'Try again; upstream.headersTimeout and upstream.idleTimeout set how long to wait.',
-      { cause: error },
-    )
-  }
-  return new CoatcheckError(
-    'upstream_failed',
-    'The upstream broke off or answered with something that is not HTTP.',
-    'Try again; the operator log has the detail under the request id.',
-    { cause: error },
-  )
 }

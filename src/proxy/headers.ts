@@ -135,6 +135,26 @@ export function requireKnownFraming(headers: readonly string[]): void {
   }
 }
 
+/** The Content-Length; null when there is none. Only of fields whose framing was checked before. */
+export function lengthOf(headers: readonly string[]): number | null {
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] as string
+    if (name.length === 14 && name.toLowerCase() === 'content-length') return Number(headers[i + 1])
+  }
+  return null
+}
+
+/** How long an upstream keeps a silent connection, in milliseconds; null when it does not say. */
+export function keepAliveOf(headers: readonly string[]): number | null {
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] as string
+    if (name.length !== 10 || name.toLowerCase() !== 'keep-alive') continue
+    const match = /(?:^|[,;\s])timeout=([0-9]{1,6})/i.exec(headers[i + 1] as string)
+    if (match !== null) return Number(match[1]) * 1000
+  }
+  return null
+}
+
 /** Without the named (lower-case) fields. */
 export function without(headers: readonly string[], names: ReadonlySet<string>): string[] {
   const kept: string[] = []

@@ -7,7 +7,7 @@
  */
 import type { TLSSocket } from 'node:tls'
 import { CoatcheckError } from '../core/errors.ts'
-import { type ForwardLimits, poolKey, type UndiciForwarder } from './forward.ts'
+import { type ForwardLimits, type H1Forwarder, poolKey } from './forward.ts'
 import { H2Connection } from './h2-connection.ts'
 import { exchangeOn } from './h2-exchange.ts'
 import type { Forwarder, ForwardObserver, OutgoingRequest, ResponseSink } from './message.ts'
@@ -28,13 +28,13 @@ interface Opened {
 export class NegotiatingForwarder implements Forwarder {
   readonly #upstream: Upstream
   readonly #limits: ForwardLimits
-  readonly #h1: UndiciForwarder
+  readonly #h1: H1Forwarder
   readonly #connections = new Map<string, H2Connection[]>()
   readonly #opening = new Map<string, Promise<Opened>>()
   /** Upstreams that speak one protocol alone. */
   readonly #known = new Map<string, { readonly protocol: 'h1' | 'h2'; readonly until: number }>()
 
-  constructor(upstream: Upstream, limits: ForwardLimits, h1: UndiciForwarder) {
+  constructor(upstream: Upstream, limits: ForwardLimits, h1: H1Forwarder) {
     this.#upstream = upstream
     this.#limits = limits
     this.#h1 = h1

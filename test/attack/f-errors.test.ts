@@ -152,20 +152,13 @@ describe('F14 an upstream that fails', () => {
     expect([answer.status, answer.error]).toEqual([403, null])
   })
 
-  it('F14 its reason arrives where it can be written', async () => {
-    rig.upstream.clear()
-    raw(
-      async (wire) => (
-        await wire.head(), wire.write(`HTTP/1.1 200 caf\xe9 \xe6\x97\xa5\r\nContent-Length: 2\r\n\r\nok`)
-      ),
-    )
-    const answer = await send(rig, { headers: ['Authorization', `Bearer ${rig.secret.placeholder}`] })
-    expect([answer.status, answer.reason, answer.body.toString()]).toEqual([200, '', 'ok'])
-    rig.upstream.clear()
-    raw(async (wire) => (await wire.head(), wire.write(`HTTP/1.1 200 \xe6\x97\xa5\r\nContent-Length: 2\r\n\r\nok`)))
-    expect((await send(rig, { headers: ['Authorization', `Bearer ${rig.secret.placeholder}`] })).reason).toBe(
-      '\xe6\x97\xa5',
-    )
+  it('F14 its reason arrives byte for byte, whatever its encoding', async () => {
+    for (const reason of ['caf\xe9 \xe6\x97\xa5', '\xe6\x97\xa5', '']) {
+      rig.upstream.clear()
+      raw(async (wire) => (await wire.head(), wire.write(`HTTP/1.1 200 ${reason}\r\nContent-Length: 2\r\n\r\nok`)))
+      const answer = await send(rig, { headers: ['Authorization', `Bearer ${rig.secret.placeholder}`] })
+      expect([answer.status, answer.reason, answer.body.toString()]).toEqual([200, reason, 'ok'])
+    }
   })
 
   it('F14 its detail is in the operator log, under the id that the answer shows', async () => {

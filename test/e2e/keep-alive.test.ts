@@ -136,6 +136,7 @@ describe('connections', () => {
     wire.write(headText(rig, 'GET /', ['Connection', 'close']))
     expect((await wire.message()).status).toBe(200)
     await wire.closed
-    expect(rig.upstream.last.headers.connection).toBe('keep-alive')
+    expect(rig.upstream.last.headers.connection).toBeUndefined()
+    expect(rig.upstream.sockets.size).toBe(1)
   })
 })

@@ -1,10 +1,12 @@
 /** Upstream connections are kept per workspace, scheme, host and port: none of the four is ever shared. */
 import { once } from 'node:events'
 import net, { type AddressInfo } from 'node:net'
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { canonicalHost } from '../../src/core/host.ts'
-import { UndiciForwarder } from '../../src/proxy/forward.ts'
+import { H1Forwarder } from '../../src/proxy/forward.ts'
 import type { Destination, ForwardObserver, OutgoingRequest, ResponseSink } from '../../src/proxy/message.ts'
+import { strictClient } from '../../src/proxy/strict-client.ts'
+import { undiciClient } from '../../src/proxy/undici-client.ts'
 import type { Upstream } from '../../src/proxy/upstream.ts'
 import { RecordingUpstream } from '../support/recording-upstream.ts'
 
@@ -43,29 +45,12 @@ const observer: ForwardObserver = { reached: () => undefined, received: () => un
 let server: RecordingUpstream
 /** Destinations that were dialled, in order; every one of them leads to the same server. */
 const dialled: Destination[] = []
-let forwarder: UndiciForwarder
+let forwarder: H1Forwarder
 
 beforeAll(async () => {
   server = await RecordingUpstream.start()
 })
-beforeEach(() => {
-  dialled.length = 0
-  const upstream = {
-    async open(destination: Destination) {
-      dialled.push(destination)
-      const socket = net.connect((server.server.address() as AddressInfo).port, '127.0.0.1')
-      await once(socket, 'connect')
-      return { socket, peer: { address: '127.0.0.1', fingerprint: null } }
-    },
-  }
-  forwarder = new UndiciForwarder(upstream as unknown as Upstream, {
-    headersTimeoutMs: 10_000,
-    idleTimeoutMs: 10_000,
-    headerBytes: 65_536,
-  })
-})
 afterAll(async () => {
-  await forwarder.close()
   await server.stop()
 })
 
@@ -92,23 +77,49 @@ async function ask(
   expect([sink.status, sink.bytes]).toEqual([200, 2])
 }
 
-it('requests of one workspace to one destination share a connection', async () => {
-  for (let i = 0; i < 5; i += 1) await ask({})
-  expect(dialled).toHaveLength(1)
-  await forwarder.close()
-})
+describe.each([
+  { name: 'strict', engine: strictClient },
+  { name: 'undici', engine: undiciClient },
+])('with $name as the engine', ({ engine }) => {
+  beforeEach(() => {
+    dialled.length = 0
+    const upstream = {
+      async open(destination: Destination) {
+        dialled.push(destination)
+        const socket = net.connect((server.server.address() as AddressInfo).port, '127.0.0.1')
+        await once(socket, 'connect')
+        return { socket, peer: { address: '127.0.0.1', fingerprint: null } }
+      },
+    }
+    forwarder = new H1Forwarder(
+      upstream as unknown as Upstream,
+      {
+        headersTimeoutMs: 10_000,
+        idleTimeoutMs: 10_000,
+        headerBytes: 65_536,
+      },
+      engine,
+    )
+  })
 
-it.each([
-  { what: 'workspaces', other: { workspaceId: 'two' } },
-  { what: 'workspaces whose names run into the rest', other: { workspaceId: 'one|http|a.test|80' } },
-  { what: 'schemes', other: { scheme: 'https' as const } },
-  { what: 'hosts', other: { host: 'b.test' } },
-  { what: 'ports', other: { port: 81 } },
-])('two $what never share one', async ({ other }) => {
-  await ask({})
-  await ask(other)
-  await ask({})
-  await ask(other)
-  expect(dialled).toHaveLength(2)
-  await forwarder.close()
+  it('requests of one workspace to one destination share a connection', async () => {
+    for (let i = 0; i < 5; i += 1) await ask({})
+    expect(dialled).toHaveLength(1)
+    await forwarder.close()
+  })
+
+  it.each([
+    { what: 'workspaces', other: { workspaceId: 'two' } },
+    { what: 'workspaces whose names run into the rest', other: { workspaceId: 'one|http|a.test|80' } },
+    { what: 'schemes', other: { scheme: 'https' as const } },
+    { what: 'hosts', other: { host: 'b.test' } },
+    { what: 'ports', other: { port: 81 } },
+  ])('two $what never share one', async ({ other }) => {
+    await ask({})
+    await ask(other)
+    await ask({})
+    await ask(other)
+    expect(dialled).toHaveLength(2)
+    await forwarder.close()
+  })
 })
