@@ -7,22 +7,13 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:os'
 import type { SandboxCredentials } from '../api/contract/sandboxes.ts'
-import type { SecretDocument } from '../api/contract/secrets.ts'
 import { App } from '../app.ts'
 import { loadSettings } from '../config.ts'
 import { segment } from './command.ts'
-import { Failure, usage } from './failure.ts'
 import type { CliIo, RunOptions } from './io.ts'
+import { ensureSecret, type Mount, parseMount } from './mount.ts'
 import { note } from './output.ts'
 import { Session } from './session.ts'
-import { readValue } from './value.ts'
-
-interface Mount {
-  readonly env: string
-  readonly secret: string
-  /** Empty when the mount names none. */
-  readonly hosts: readonly string[]
-}
 
 /** Passed on to the command. */
 const FORWARDED = ['SIGTERM', 'SIGHUP', 'SIGUSR2', 'SIGWINCH', 'SIGCONT'] as const
@@ -55,62 +46,6 @@ export async function run(options: RunOptions, io: CliIo): Promise<number> {
     await api.close()
     await app.close(0)
   }
-}
-
-/** `ENV=SECRET` or `ENV=SECRET@HOST,HOST`. */
-function parseMount(text: string): Mount {
-  const match = /^([A-Za-z_][A-Za-z0-9_]*)=([^@]+)(?:@(.+))?$/.exec(text)
-  if (match === null) {
-    throw usage(
-      'A mount is not written as ENV=SECRET or ENV=SECRET@HOST,HOST.',
-      'For example: OPENAI_API_KEY=openai@api.openai.com',
-    )
-  }
-  const [, env = '', secret = '', hosts] = match
-  return { env, secret, hosts: hosts === undefined ? [] : hosts.split(',').map((host) => host.trim()) }
-}
-
-async function ensureSecret(session: Session, mount: Mount, io: CliIo): Promise<void> {
-  const known = await find(session, mount.secret)
-  if (known !== null) {
-    refuseOtherHosts(known, mount)
-    return
-  }
-  if (mount.hosts.length === 0) {
-    throw usage(
-      `There is no secret "${mount.secret}" yet, and the mount does not say where it may go.`,
-      `Name its hosts: --mount ${mount.env}=${mount.secret}@api.example.com`,
-    )
-  }
-  if (io.stdin.isTTY !== true) {
-    throw usage(
-      `There is no secret "${mount.secret}" yet, and no terminal to ask for its value on.`,
-      `Create it first: coatcheck secret create ${mount.secret} --hosts ${mount.hosts.join(',')} --value-stdin`,
-    )
-  }
-  const value = await readValue(io, {}, `Value of ${mount.secret} (stored once, not shown): `)
-  const body = { name: mount.secret, value, hosts: mount.hosts }
-  const created = await session.call<SecretDocument>('POST', '/v1/secrets', body)
-  for (const warning of created.warnings ?? []) await note(io, `warning: ${warning}`)
-}
-
-async function find(session: Session, name: string): Promise<SecretDocument | null> {
-  try {
-    return await session.call<SecretDocument>('GET', `/v1/secrets/${segment(name)}`)
-  } catch (error) {
-    if (error instanceof Failure && error.document.error.code === 'not_found') return null
-    throw error
-  }
-}
-
-/** A mount never widens what a stored secret allows. */
-function refuseOtherHosts(secret: SecretDocument, mount: Mount): void {
-  const missing = mount.hosts.filter((host) => secret.hosts !== null && !secret.hosts.includes(host.toLowerCase()))
-  if (missing.length === 0) return
-  throw usage(
-    `Secret "${secret.name}" exists and may not go to ${missing.join(', ')}.`,
-    `Add it on purpose: coatcheck secret update ${secret.name} --hosts ${[...(secret.hosts ?? []), ...missing].join(',')}`,
-  )
 }
 
 async function createSandbox(session: Session, mounts: readonly Mount[]): Promise<SandboxCredentials> {

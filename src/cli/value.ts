@@ -39,7 +39,7 @@ export async function readStandardInput(io: CliIo): Promise<string> {
 async function readFrom(io: CliIo, source: ValueSource, prompt: string, what: string): Promise<string> {
   if (source.valueFile !== undefined) return textOf(await fs.readFile(source.valueFile), what)
   if (source.valueStdin === true) return textOf(await readAll(io.stdin), what)
-  if (io.stdin.isTTY === true && io.stdin.setRawMode !== undefined) return await promptHidden(io, prompt)
+  if (io.stdin.isTTY === true && io.stdin.setRawMode !== undefined) return await ask(io, prompt, false)
   throw usage(
     `There is no terminal to ask for the ${what} on.`,
     `Pipe it in with --${what}-stdin, or name a file with --${what}-file.`,
@@ -61,14 +61,19 @@ function textOf(bytes: Buffer, what: string): string {
   }
 }
 
-/** Reads a line that is not shown. The terminal is given back as it was, whatever ends the reading. */
-async function promptHidden(io: CliIo, prompt: string): Promise<string> {
+/** A line that is shown as it is typed, for what is no secret. There must be a terminal. */
+export async function askLine(io: CliIo, prompt: string): Promise<string> {
+  return await ask(io, prompt, true)
+}
+
+/** The terminal is given back as it was, whatever ends the reading. */
+async function ask(io: CliIo, prompt: string, shown: boolean): Promise<string> {
   const { stdin } = io
   // Before the prompt: whoever answers it at once must not be echoed.
   stdin.setRawMode?.(true)
   try {
     await write(io.stderr, prompt)
-    return await readHiddenLine(stdin)
+    return await readLine(io, shown)
   } finally {
     stdin.setRawMode?.(false)
     stdin.pause()
@@ -76,7 +81,8 @@ async function promptHidden(io: CliIo, prompt: string): Promise<string> {
   }
 }
 
-async function readHiddenLine(stdin: CliInput): Promise<string> {
+/** The terminal itself shows nothing. */
+async function readLine({ stdin, stderr }: CliIo, shown: boolean): Promise<string> {
   const typed: string[] = []
   const decoder = new TextDecoder()
   return await new Promise<string>((resolve, reject) => {
@@ -90,7 +96,9 @@ async function readHiddenLine(stdin: CliInput): Promise<string> {
       for (const char of decoder.decode(chunk, { stream: true })) {
         if (char === CTRL_C || char === CTRL_D) return finish(() => reject(cancelled()))
         if (char === '\r' || char === '\n') return finish(() => resolve(typed.join('')))
-        if (BACKSPACE.has(char)) typed.pop()
+        const erased = BACKSPACE.has(char)
+        if (shown) stderr.write(echoOf(char, erased && typed.length > 0))
+        if (erased) typed.pop()
         else typed.push(char)
       }
     }
@@ -98,6 +106,12 @@ async function readHiddenLine(stdin: CliInput): Promise<string> {
     stdin.on('end', onEnd)
     stdin.resume()
   })
+}
+
+/** Nothing that the terminal would take as a command. */
+function echoOf(char: string, erases: boolean): string {
+  if (erases) return '\b \b'
+  return /^[ -~]$/.test(char) ? char : ''
 }
 
 function cancelled(): Failure {

@@ -90,6 +90,12 @@ describe('coatcheck run', () => {
     expect(finished.stderr).toContain('coatcheck secret create absent --hosts api.test --value-stdin')
   })
 
+  it('names the type of the secret in that command where it has to be a pair', async () => {
+    const finished = await station.coatcheck(['run', '--mount', 'AWS=absent@api.test', '--', 'echo', 'started'])
+    expect(finished).toMatchObject({ code: 2, stdout: '' })
+    expect(finished.stderr).toContain('coatcheck secret create absent --type aws --hosts api.test --value-stdin')
+  })
+
   it('never widens the hosts of a secret', async () => {
     const finished = await station.coatcheck(['run', '--mount', 'KEY=openai@evil.test', '--', 'echo', 'started'])
     expect(finished).toMatchObject({ code: 2, stdout: '' })
@@ -110,6 +116,25 @@ describe('coatcheck run', () => {
       expect(finished.stdout.match(/Value of typed/g)).toHaveLength(1)
       expect(finished.stdout).toMatch(/ icanon .* echo /s)
       expect(await terminal('true').finished).toMatchObject({ code: 0, stdout: '' })
+    })
+
+    it('asks for an AWS pair where the mount is named so: the id as it is typed, the rest unseen', async () => {
+      const show = `sh -c 'echo "$AWS_ACCESS_KEY_ID"'`
+      const pair = `exec ${process.execPath} ${MAIN} run --mount AWS=typed-pair@api.test -- ${show}`
+      const started = station.start('script', ['-qec', pair, '/dev/null'])
+      await started.printed('Access key id of typed-pair: ')
+      started.child.stdin?.write('ASIAX\u007fIOSFODNN7EXAMPLE\r')
+      await started.printed('Secret access key of typed-pair (stored once, not shown): ')
+      started.child.stdin?.write(`${station.value}\r`)
+      await started.printed('Session token of typed-pair (stored once, not shown): ')
+      started.child.stdin?.write(`token-${station.value}\r`)
+      const { code, stdout } = await started.finished
+      expect(code, stdout).toBe(0)
+      expect(stdout).toContain('Access key id of typed-pair: ASIAX\b \bIOSFODNN7EXAMPLE')
+      expect(stdout.includes(station.value), 'the secret was echoed').toBe(false)
+      expect(stdout).toMatch(/\nXCOAT[A-Z2-7]{15}\r\n$/)
+      const stored = await station.coatcheck(['secret', 'get', 'typed-pair', '--json'])
+      expect(JSON.parse(stored.stdout)).toMatchObject({ type: 'aws', hosts: ['api.test'], placements: ['aws-sigv4'] })
     })
 
     it('leaves Ctrl-C to the command', async () => {
