@@ -150,7 +150,10 @@ const CONDITIONS = {
     WHERE :secret IN (json_extract(value, '$.id'), json_extract(value, '$.name'))))`,
   host: `${field('host')} = :host`,
   decision: `${field('decision')} = :decision`,
+  action: `${field('action')} = :action`,
+  principal: `${field('principal')} = :principal`,
   since: `${field('time')} >= :since`,
+  until: `${field('time')} <= :until`,
 } as const
 
 function field(name: string): string {
@@ -170,20 +173,21 @@ function conditionOf(
   const own = `${field('workspace')} = :workspace`
   const conditions: string[] = [principal.kind === 'system' ? `(${own} OR ${field('workspace')} IS NULL)` : own]
   const parameters: Record<string, SQLInputValue> = { workspace: principal.workspaceId }
-  for (const name of ['sandbox', 'secret', 'host', 'decision', 'since'] as const) {
+  for (const name of Object.keys(CONDITIONS) as (keyof typeof CONDITIONS)[]) {
     const wanted = filter[name]
     if (wanted === undefined) continue
     conditions.push(CONDITIONS[name])
-    parameters[name] = name === 'since' ? timeOf(wanted) : wanted
+    // Names stand in events as they are kept: composed.
+    parameters[name] = name === 'since' || name === 'until' ? timeOf(name, wanted) : wanted.normalize('NFC')
   }
   // A body that is no JSON was tampered with: verification names it, a list passes over it.
   return { where: `CASE WHEN json_valid(body) THEN ${conditions.join(' AND ')} ELSE 0 END`, parameters }
 }
 
 /** As events spell it, so that text compares as time does. */
-function timeOf(since: string): string {
-  const time = new Date(since)
-  if (Number.isNaN(time.getTime())) throw invalid(`"since" is no ISO 8601 time.`)
+function timeOf(name: string, text: string): string {
+  const time = new Date(text)
+  if (Number.isNaN(time.getTime())) throw invalid(`"${name}" is no ISO 8601 time.`)
   return time.toISOString()
 }
 

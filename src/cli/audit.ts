@@ -7,14 +7,17 @@ import { type CommonOptions, type Context, inSession, withScopeOptions } from '.
 import { EXIT, usage } from './failure.ts'
 import { neutralise, note, printJson, printJsonLine, printLine, printTable, write } from './output.ts'
 import { type Query, type Session, withQuery } from './session.ts'
-import { parseSince } from './when.ts'
+import { parsePast } from './when.ts'
 
 interface FilterOptions extends CommonOptions {
   readonly sandbox?: string
   readonly secret?: string
   readonly host?: string
   readonly decision?: string
+  readonly action?: string
+  readonly principal?: string
   readonly since?: string
+  readonly until?: string
   readonly limit?: string
 }
 
@@ -50,7 +53,10 @@ function withFilters(command: Command): Command {
     .option('--secret <name>', 'only events that name this secret')
     .option('--host <host>', 'only this host')
     .option('--decision <decision>', 'released, refused, withheld, passed, failed, tunnelled')
+    .option('--action <action>', 'only this kind of change, such as secret.read')
+    .option('--principal <name>', 'only changes made by this one, as events name it')
     .option('--since <when>', '1h, 7d, or a time')
+    .option('--until <when>', '1h, 7d, or a time')
 }
 
 async function list(context: Context, options: FilterOptions): Promise<void> {
@@ -173,13 +179,16 @@ async function printOldestFirst(
 }
 
 function queryOf(options: FilterOptions, now: number): Query {
-  const { sandbox, secret, host, decision } = options
+  const { sandbox, secret, host, decision, action, principal, since, until } = options
   return {
     sandbox,
     secret,
     host,
     decision,
-    since: options.since === undefined ? undefined : parseSince(options.since, now),
+    action,
+    principal,
+    since: since === undefined ? undefined : parsePast(since, now, '--since'),
+    until: until === undefined ? undefined : parsePast(until, now, '--until'),
   }
 }
 

@@ -6,7 +6,7 @@ import { type CommonOptions, type Context, inSession } from './command.ts'
 import { note, printJson, printTable } from './output.ts'
 import { hostsText } from './secret-shown.ts'
 import { withQuery } from './session.ts'
-import { parseSince } from './when.ts'
+import { parsePast } from './when.ts'
 
 export function registerSecretReports(command: (name: string, description: string) => Command, context: Context): void {
   command('effective', 'explain which secret each mount of a sandbox means, and where it may go')
@@ -43,7 +43,7 @@ export async function effective(context: Context, sandbox: string, options: Comm
 }
 
 async function unused(context: Context, options: CommonOptions & { since: string }): Promise<void> {
-  const query = { since: parseSince(options.since, context.now) }
+  const query = { since: parsePast(options.since, context.now, '--since') }
   await inSession(context, options, async (session) => {
     const page = await session.all<UnusedPage['items'][number]>('/v1/secrets/unused', query)
     if (options.json === true) return await printJson(context.io, page)

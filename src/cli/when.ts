@@ -15,8 +15,8 @@ export function parseExpiry(text: string, now: number): string | null {
 }
 
 /** A time ago: `1h`, `7d`, `2030-01-31T12:00:00Z`; ISO 8601 in UTC. */
-export function parseSince(text: string, now: number): string {
-  return at(text, now, -1, '--since')
+export function parsePast(text: string, now: number, option: '--since' | '--until'): string {
+  return at(text, now, -1, option)
 }
 
 function at(text: string, now: number, direction: 1 | -1, option: string): string {

@@ -145,8 +145,14 @@ export interface AuditFilter {
   readonly secret?: string
   readonly host?: string
   readonly decision?: string
+  /** Of a change, exactly: `secret.read`. */
+  readonly action?: string
+  /** Who made a change, as events name it. */
+  readonly principal?: string
   /** ISO 8601; events at or after it. */
   readonly since?: string
+  /** ISO 8601; events at or before it. */
+  readonly until?: string
 }
 
 export interface VerifyReport {

@@ -102,6 +102,12 @@ const questions: readonly { filter: AuditFilter; answer: readonly string[] }[] =
   { filter: { decision: 'refused' }, answer: ['/b'] },
   { filter: { since: '2026-01-03T00:00:00Z' }, answer: ['sandbox.create', 'secret.rotate', '/c'] },
   { filter: { since: '2026-01-03T01:00:00+01:00' }, answer: ['sandbox.create', 'secret.rotate', '/c'] },
+  { filter: { until: '2026-01-02T00:00:00Z' }, answer: ['/b', '/a'] },
+  { filter: { since: '2026-01-02T00:00:00Z', until: '2026-01-03T00:00:00Z' }, answer: ['/c', '/b'] },
+  { filter: { action: 'secret.rotate' }, answer: ['secret.rotate'] },
+  { filter: { action: 'secret' }, answer: [] },
+  { filter: { principal: 'admin' }, answer: ['sandbox.create', 'secret.rotate'] },
+  { filter: { principal: 'nobody' }, answer: [] },
   { filter: { sandbox: 'agent', secret: 'github' }, answer: ['/c'] },
   { filter: { host: "' OR 1=1 --" }, answer: [] },
 ]

@@ -1,6 +1,6 @@
 /** Contract: a time means the same on every machine, or it is refused. */
 import { describe, expect, it } from 'vitest'
-import { parseExpiry, parseSince } from '../../src/cli/when.ts'
+import { parseExpiry, parsePast } from '../../src/cli/when.ts'
 
 const NOW = Date.parse('2030-01-31T12:00:00.000Z')
 
@@ -19,7 +19,7 @@ describe('times', () => {
     it(`take ${text}`, () => expect(parseExpiry(text, NOW)).toBe(expected))
   }
 
-  it('are counted back for --since', () => expect(parseSince('1h', NOW)).toBe('2030-01-31T11:00:00.000Z'))
+  it('are counted back for --since', () => expect(parsePast('1h', NOW, '--since')).toBe('2030-01-31T11:00:00.000Z'))
 
   for (const text of [
     '',

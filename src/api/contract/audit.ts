@@ -7,7 +7,10 @@ const filters = {
   secret: Type.Optional(filterField),
   host: Type.Optional(filterField),
   decision: Type.Optional(filterField),
+  action: Type.Optional(filterField),
+  principal: Type.Optional(filterField),
   since: Type.Optional(timeField),
+  until: Type.Optional(timeField),
 }
 export const AuditQuery = Type.Object({ ...paging, ...filters }, closed)
 export const AuditStreamQuery = Type.Object(filters, closed)

@@ -208,6 +208,25 @@ describe('tokens', () => {
   })
 })
 
+it('a native token does all of it as it is, and gets native documents on the paths that the API has too', async () => {
+  const native = app.as(await app.mint({ role: 'admin', name: 'native' }))
+  const made = await native('POST', '/v1/vaults', { name: 'native', description: '' })
+  expect([made.status, made.json.name]).toEqual([201, 'native'])
+  const there = `/v1/vaults/${made.json.id}`
+  expect((await native('PUT', `${there}/secrets/a/b`, { value: 'one', max_access_count: 1 })).json.version).toBe(1)
+  expect((await native('GET', `${there}/secrets/a/b`)).json.value).toBe('one')
+  expect((await native('GET', `${there}/secrets/a%2Fb`)).status).toBe(410)
+  const policy = { secret_path_pattern: 'a/**', principal_type: 'user', principal_id: 'x', permissions: ['read'] }
+  expect((await native('POST', `${there}/policies`, policy)).status).toBe(201)
+  const asked = `principal=${encodeURIComponent('token:native')}&until=2099-01-01T00:00:00Z`
+  const log = await native('GET', `/v1/audit/events?action=secret.read&limit=5&${asked}`)
+  expect(log.json.items.map((event) => event.action)).toEqual(['secret.read'])
+  expect((await native('GET', '/v1/vaults')).json.items.map(({ name }) => name)).toContain('native')
+  expect((await native('GET', there)).json.createdAt).toBeTypeOf('string')
+  expect((await native('DELETE', there)).status).toBe(204)
+  expect((await native('GET', `${there}/secrets/a/b`)).status).toBe(404)
+})
+
 it('a vault may be named as another one is, and a deleted one is gone with its secrets', async () => {
   const { json, status } = await call('POST', '/v1/vaults', { name: 'prod' })
   expect([status, json.name]).toEqual([201, 'prod'])
