@@ -49,6 +49,14 @@ export const ECHO_FORMS: readonly EchoForm[] = [
     name: 'base64 for URLs, three alignments',
     texts: aligned((value) => Buffer.from(value, 'latin1').toString('base64url')),
   },
+  {
+    name: 'base64 in lines of 76 characters, the value across two',
+    texts: one((value) =>
+      Buffer.from(`${'.'.repeat(45)}${value}`, 'latin1')
+        .toString('base64')
+        .replace(/.{76}/g, '$&\r\n'),
+    ),
+  },
   { name: 'base32', texts: one(base32) },
   { name: 'hex', texts: each(hex) },
   { name: 'hex with colons', texts: one((value) => bytes(value).map(hex).join(':')) },

@@ -22,8 +22,10 @@ export function lengthsOf(contentType: string | undefined): Lengths {
   return TOLD.test(contentType) ? 'told' : 'free'
 }
 
-const PREFIX_BYTES = 5
-const COMPRESSED = 0x01
+/** Of a message: flags, and the length in four bytes, big endian. */
+export const PREFIX_BYTES = 5
+/** The flag of a message in a coding. */
+export const COMPRESSED = 0x01
 /** A message; the end of a Connect stream; the trailers of gRPC-Web. */
 const FLAGS: ReadonlySet<number | undefined> = new Set([0x00, 0x02, 0x80])
 /** Of the length, whose first byte is that of no text: messages up to 256 MiB. */

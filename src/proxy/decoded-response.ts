@@ -1,12 +1,13 @@
 /**
  * A coded response on its way to being masked: gzip, deflate and zstd (and Brotli on a Node that is safe with it) are opened,
- * bounded by what went in, and go on as identity. What is not what its label says is refused; what cannot be opened goes
- * on as it is, for the masking to refuse.
+ * bounded by what went in, and go on as identity; so are single messages that are coded (decoded-messages.ts). What is not
+ * what its label says is refused; what cannot be opened goes on as it is, for the masking to refuse.
  */
 import type { Transform } from 'node:stream'
 import { CoatcheckError } from '../core/errors.ts'
 import { unmaskable } from '../core/masking.ts'
 import { codingOf, decoder, ExpansionGuard } from './content-coding.ts'
+import { MessageDecoder } from './decoded-messages.ts'
 import { single, without } from './headers.ts'
 import { LayeredSink } from './layered-sink.ts'
 import type { ResponseSink } from './message.ts'
@@ -36,6 +37,8 @@ export class DecodedSink extends LayeredSink {
   readonly #method: string
   readonly #guard = new ExpansionGuard()
   #decoder: Transform | null = null
+  /** Of a body that is in no coding, but its messages are. */
+  #messages: MessageDecoder | null = null
   /** Sent with the first decoded byte, so that a body which does not open is still answered with an error. */
   #held: Head | null = null
   #settled: PromiseWithResolvers<void> | null = null
@@ -62,7 +65,8 @@ export class DecodedSink extends LayeredSink {
     const coding = this.#bodyless(status) ? 'identity' : codingOf(fieldOf(headers, 'content-encoding'))
     if (coding === 'identity' || coding === 'other' || status === 206) {
       this.#sniff = coding === 'identity' && TEXTUAL.test(fieldOf(headers, 'content-type') ?? '')
-      this.sink.head(status, reason, headers)
+      this.#messages = coding === 'identity' ? MessageDecoder.of(headers) : null
+      this.sink.head(status, reason, this.#messages === null ? headers : MessageDecoder.plainHead(headers))
       return
     }
     this.#held = { status, reason, headers: without(headers, OF_THE_CODING) }
@@ -80,7 +84,7 @@ export class DecodedSink extends LayeredSink {
     if (this.#failure !== null) throw this.#failure
     if (this.#decoder === null) {
       this.#requireText(chunk)
-      return this.sink.write(chunk)
+      return this.#writePlain(chunk)
     }
     this.#guard.took(chunk.length)
     return this.#decoder.write(chunk)
@@ -94,6 +98,7 @@ export class DecodedSink extends LayeredSink {
   override end(trailers: readonly string[]): void {
     if (this.#failure !== null) throw this.#failure
     this.#trailers = trailers
+    this.#messages?.finish()
     if (this.#decoder === null) this.sink.end(trailers)
     else this.#decoder.end()
   }
@@ -110,6 +115,12 @@ export class DecodedSink extends LayeredSink {
     this.#decoder?.destroy()
     this.#settled?.resolve()
     this.sink.abort()
+  }
+
+  #writePlain(chunk: Buffer): boolean {
+    if (this.#messages === null) return this.sink.write(chunk)
+    const plain = this.#messages.push(chunk)
+    return plain.length === 0 || this.sink.write(plain)
   }
 
   readonly #onData = (chunk: Buffer): void => {

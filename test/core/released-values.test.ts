@@ -59,6 +59,21 @@ describe('a body that tells lengths', () => {
   })
 })
 
+it('messages in base64, as gRPC-Web has them too, are base64 of messages with true lengths afterwards', () => {
+  const one = release(FIRST)
+  for (const before of ['', '.', '..']) {
+    const masked = bodyOf([one], lengthsOf('application/grpc-web-text')).push(
+      Buffer.from(message(`${before}${FIRST} and more`).toString('base64')),
+    )
+    const out = Buffer.from(masked.toString('latin1'), 'base64')
+    expect(out).toHaveLength(5 + out.readUInt32BE(1))
+    // The first and the last byte may share a character with their neighbours.
+    const shown = one.secret.placeholder.slice(1, FIRST.length - 1)
+    expect(out.toString('latin1', 6 + before.length, 4 + before.length + FIRST.length)).toBe(shown)
+    expect(out.toString('latin1')).toMatch(/ and more$/)
+  }
+})
+
 describe('messages', () => {
   it('have true lengths and no value in them, however they are cut', () => {
     const parts = fc.array(fc.constantFrom(FIRST, 'value-num', '.', '\0', FIRST.slice(0, 1), 'text '), { maxLength: 6 })

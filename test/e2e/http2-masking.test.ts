@@ -3,8 +3,10 @@
  * messages that cannot be searched.
  */
 import { constants } from 'node:http2'
+import { gzipSync } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { askOver, echoH1, echoH2, MIXES } from '../support/either-protocol.ts'
+import { GrpcClient, metadata } from '../support/grpc-service.ts'
 import { H2Sandbox } from '../support/h2-sandbox.ts'
 import { type H2Answer, H2Upstream } from '../support/h2-upstream.ts'
 import { Rig } from '../support/rig.ts'
@@ -65,8 +67,8 @@ describe.each(MIXES)('a sandbox on %s and an upstream on %s', (sandbox, upstream
 })
 
 describe('an answer in messages', () => {
-  const prefixed = (flags: number, text: string) =>
-    Buffer.concat([Buffer.from([flags, 0, 0, 0, text.length]), Buffer.from(text)])
+  const prefixed = (flags: number, content: Buffer | string) =>
+    Buffer.concat([Buffer.from([flags, 0, 0, 0, content.length]), Buffer.from(content)])
 
   /** What the sandbox has got of the answer when its stream is closed, and how it was. */
   async function cut(answer: H2Answer): Promise<{ text: string; code: number | undefined; status: string }> {
@@ -92,12 +94,27 @@ describe('an answer in messages', () => {
     expect(code).toBe(constants.NGHTTP2_INTERNAL_ERROR)
   })
 
-  it('whose head says that they are compressed is refused', async () => {
+  it('whose head says that they are in a coding that is not opened is refused', async () => {
     const { status, text } = await cut(({ stream }) => {
-      stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-encoding': 'gzip' })
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-encoding': 'snappy' })
       stream.end(prefixed(1, 'packed'))
     })
     expect(status).toBe('unmaskable_response')
     expect(text).not.toContain('packed')
+  })
+
+  it('that are in gzip, as the head says, comes plain and masked to a real gRPC client', async () => {
+    h2.answerWith(({ stream, headers }) => {
+      const value = String(headers['authorization']).slice(7)
+      const head = { ':status': 200, 'content-type': 'application/grpc', 'grpc-encoding': 'gzip' }
+      stream.respond(head, { waitForTrailers: true })
+      stream.once('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }))
+      stream.end(prefixed(1, gzipSync(`the key is ${value}, still`)))
+    })
+    const client = GrpcClient.through(rig, h2.port)
+    const fields = metadata({ authorization: `Bearer ${rig.secret.placeholder}` })
+    const { message } = await client.unary(Buffer.from('x'), fields).finally(() => client.close())
+    const shown = rig.secret.placeholder.slice(0, rig.value.length).padEnd(rig.value.length)
+    expect(message.toString()).toBe(`the key is ${shown}, still`)
   })
 })
