@@ -24,7 +24,13 @@ const CONTENT_TYPES = {
 /** What a request without a body placement costs: counting placeholders, also encoded ones; and one search of the marker. */
 export async function scanSpeeds(secs: number): Promise<Speeds> {
   const speeds: Record<string, number> = {}
-  for (const [kind, chunks] of Object.entries({ json: json(), text: text(), random: random() })) {
+  for (const [kind, chunks] of Object.entries({
+    json: json(),
+    text: text(),
+    form: form(),
+    base64: base64(),
+    random: random(),
+  })) {
     speeds[kind] = await speedOf(secs, CHUNK * BODY_CHUNKS, () => {
       const [tokens, encoded] = [new TokenScanner(), new EncodedPlaceholderScanner()]
       for (const chunk of chunks) {
@@ -93,6 +99,11 @@ function ending(chunk: Buffer, token: string): Buffer {
 
 function random(): readonly Buffer[] {
   return Array.from({ length: BODY_CHUNKS }, () => randomBytes(CHUNK))
+}
+
+/** As a picture in JSON is sent. */
+function base64(): readonly Buffer[] {
+  return random().map((bytes) => Buffer.from(bytes.toString('base64').slice(0, CHUNK), 'latin1'))
 }
 
 function text(): readonly Buffer[] {

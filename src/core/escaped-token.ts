@@ -1,16 +1,20 @@
 /**
- * Reads one placeholder token of which any characters are escaped, as percent-encoding, JSON, HTML and XML do it. Each
+ * Finds placeholder tokens of which any characters are escaped, as percent-encoding, JSON, HTML and XML do it. Each
  * escape has a bounded length, so that a token has one too.
  */
 import { isToken, MARKER, TOKEN_LENGTH } from './placeholder.ts'
 
-/** What `escapedTokenAt` says instead of a length. */
-export const NO_TOKEN = 0
-export const UNFINISHED = -1
+/** What is said instead of a length. */
+const NO_TOKEN = 0
+const UNFINISHED = -1
 
 const LAYERS_MAX = 4
 const ZEROS_MAX = 6
 const BACKSLASHES_MAX = 4
+/** `&amp;amp;amp;amp;#x000000078;` */
+const ESCAPE_MAX = 1 + LAYERS_MAX * 4 + 2 + ZEROS_MAX + 3 + 1
+const LONGEST = TOKEN_LENGTH * ESCAPE_MAX
+const TAIL_LENGTH = TOKEN_LENGTH - MARKER.length
 const PERCENT = 0x25
 const BACKSLASH = 0x5c
 const AMPERSAND = 0x26
@@ -18,21 +22,25 @@ const UNDERSCORE = 0x5f
 const U = 0x75
 const X = 0x78
 
-/** 1 for the bytes that may follow the marker, the same ones that are plain in a token. */
-const IN_TAIL = Uint8Array.from({ length: 256 }, (_none, byte) =>
-  isToken(MARKER + String.fromCharCode(byte).repeat(TOKEN_LENGTH - MARKER.length)) ? 1 : 0,
+/** The bytes that may follow the marker, the same ones that are plain in a token. */
+export const TAIL_ALPHABET: readonly number[] = Array.from({ length: 256 }, (_none, byte) => byte).filter((byte) =>
+  isToken(MARKER + String.fromCharCode(byte).repeat(TAIL_LENGTH)),
 )
-/** What a byte is to a token: base64 and text are full of bytes that none can hold, plain or escaped. */
+/** With those of their escapes. */
+export const ESCAPED_TAIL_ALPHABET: readonly number[] = [...TAIL_ALPHABET, ...Buffer.from('uABCDEFX%\\&#;')]
+const IN_TAIL = table(TAIL_ALPHABET)
+const IN_ESCAPED_TAIL = table(ESCAPED_TAIL_ALPHABET)
+/** What a byte is to a token: text is full of bytes that none can hold, plain or escaped. */
 const INSIDE = 0
-const BEGINNING = 1
-const FOREIGN = 2
+const FIRST = 1
+const ESCAPE = 2
+const FOREIGN = 3
 const CLASS = Uint8Array.from({ length: 256 }, (_none, byte) => {
-  if ([X, PERCENT, BACKSLASH, AMPERSAND].includes(byte)) return BEGINNING
+  if (byte === X) return FIRST
+  if (byte === PERCENT || byte === BACKSLASH || byte === AMPERSAND) return ESCAPE
   return /[0-9A-FXa-hj-z_#;]/.test(String.fromCharCode(byte)) ? INSIDE : FOREIGN
 })
 const LOOK_AHEAD = 5
-/** All characters plain but one, percent-encoded. */
-const SHORTEST = TOKEN_LENGTH + 2
 /** The digit, or -1. */
 const HEX = Int8Array.from({ length: 256 }, (_none, byte) =>
   '0123456789abcdef'.indexOf(String.fromCharCode(byte).toLowerCase()),
@@ -42,32 +50,86 @@ const HEX = Int8Array.from({ length: 256 }, (_none, byte) =>
 type Character = number
 const LENGTH_UNIT = 256
 
-/**
- * Counts the escaped tokens in `bytes`; `unfinished` is where one may begin that goes on beyond them, their length when
- * there is none. Windows as long as the shortest token slide over the bytes, so that most of them are never read.
- */
-export function scanEscapedTokens(bytes: Buffer): { count: number; unfinished: number } {
-  let count = 0
-  let at = nextRun(bytes, 0)
-  while (at < bytes.length) {
-    const kind = CLASS[bytes[at] as number]
-    if (kind === FOREIGN) {
-      at = nextRun(bytes, at + 1)
-    } else if (kind === INSIDE || !mayBegin(bytes, at)) {
-      at++
-    } else {
-      const length = escapedTokenAt(bytes, at)
-      if (length === UNFINISHED) return { count, unfinished: at }
-      // Without any escape it is a plain token, which others count.
-      if (length > TOKEN_LENGTH) count++
-      at += length === NO_TOKEN ? 1 : length
-    }
+/** False when no escape begins in these bytes. */
+export function mayHoldEscape(bytes: Buffer): boolean {
+  return bytes.includes(PERCENT) || bytes.includes(BACKSLASH) || bytes.includes(AMPERSAND)
+}
+
+/** False when the bytes at and around `at`, as many as the shortest rest of a token has, cannot be one. */
+export function mayBeInTail(bytes: Buffer, at: number): boolean {
+  let from = at
+  while (from > 0 && at - from < TAIL_LENGTH && isTailByte(bytes, from - 1)) from--
+  const end = from + TAIL_LENGTH
+  let to = at
+  while (to < end && to < bytes.length && isTailByte(bytes, to)) to++
+  return to === end
+}
+
+/** True when a token may begin at or after `from` that goes on beyond the bytes. */
+export function endsInBeginning(bytes: Buffer, from: number, escapes: boolean): boolean {
+  const least = Math.max(from, bytes.length - (escapes ? LONGEST : TOKEN_LENGTH) + 1)
+  for (let at = bytes.length - 1; at >= least && isTokenByte(bytes, at); at--) {
+    if (CLASS[bytes[at] as number] === INSIDE) continue
+    if (mayBegin(bytes, at) && escapedTokenAt(bytes, at) === UNFINISHED) return true
   }
-  return { count, unfinished: bytes.length }
+  return false
+}
+
+/**
+ * Counts the escaped tokens in the bytes around `at` that can be in tokens, up to their `end` and back to `from` at most,
+ * which no token reaches across. `unfinished` is where one may begin that goes on beyond all bytes, else null.
+ */
+export function scanRun(
+  bytes: Buffer,
+  at: number,
+  from: number,
+): { count: number; end: number; unfinished: number | null } {
+  let count = 0
+  let next = at
+  while (next > from && isTokenByte(bytes, next - 1)) next--
+  while (next < bytes.length) {
+    const kind = CLASS[bytes[next] as number]
+    if (kind === FOREIGN || (kind === ESCAPE && !mayEscape(bytes, next))) break
+    if (kind === INSIDE || !mayBegin(bytes, next)) {
+      next++
+      continue
+    }
+    const length = escapedTokenAt(bytes, next)
+    if (length === UNFINISHED) return { count, end: bytes.length, unfinished: next }
+    // Without any escape it is a plain token, which others count.
+    if (length > TOKEN_LENGTH) count++
+    next += length === NO_TOKEN ? 1 : length
+  }
+  return { count, end: next, unfinished: null }
+}
+
+function isTokenByte(bytes: Buffer, at: number): boolean {
+  const kind = CLASS[bytes[at] as number] as number
+  return kind < ESCAPE || (kind === ESCAPE && mayEscape(bytes, at))
+}
+
+function isTailByte(bytes: Buffer, at: number): boolean {
+  const byte = bytes[at] as number
+  return IN_ESCAPED_TAIL[byte] === 1 && (CLASS[byte] !== ESCAPE || mayEscape(bytes, at))
+}
+
+/** False for the beginning of an escape that cannot be one in a token; bytes that are still to come may make it one. */
+function mayEscape(bytes: Buffer, at: number): boolean {
+  const next = bytes[at + 1]
+  switch (bytes[at]) {
+    case PERCENT:
+      return next === 0x32 ? (bytes[at + 2] ?? 0x35) === 0x35 : next === undefined || (next >= 0x33 && next <= 0x37)
+    case BACKSLASH:
+      return next === undefined || next === U || next === BACKSLASH
+    case AMPERSAND:
+      return next === undefined || next === 0x23 || next === 0x61 || next === 0x6c
+    default:
+      return true
+  }
 }
 
 /** How many bytes the token at `at` takes; NO_TOKEN when there is none, UNFINISHED when more bytes may make it one. */
-export function escapedTokenAt(bytes: Buffer, at: number): number {
+function escapedTokenAt(bytes: Buffer, at: number): number {
   let end = at
   for (let place = 0; place < TOKEN_LENGTH; place++) {
     const character = characterAt(bytes, end)
@@ -77,17 +139,6 @@ export function escapedTokenAt(bytes: Buffer, at: number): number {
     end += (character - code) / LENGTH_UNIT
   }
   return end - at
-}
-
-/** Where the next bytes are, as many as the shortest token has or all up to the end, that can all be in a token. */
-function nextRun(bytes: Buffer, from: number): number {
-  let at = from
-  for (;;) {
-    let back = Math.min(bytes.length, at + SHORTEST) - 1
-    while (back >= at && CLASS[bytes[back] as number] !== FOREIGN) back--
-    if (back < at) return at
-    at = back + 1
-  }
 }
 
 /** At a byte that can begin a token: false when there is no `x`, plain or escaped. Near the end of the bytes it may be true without one. */
@@ -100,7 +151,7 @@ function mayBegin(bytes: Buffer, at: number): boolean {
     case BACKSLASH:
       return next !== U || (bytes[at + 2] === 0x30 && bytes[at + 4] === 0x37)
     case X:
-      return next === 0x63 || CLASS[next] === BEGINNING
+      return next === 0x63 || CLASS[next] === ESCAPE
     default:
       return true
   }
@@ -187,6 +238,10 @@ function literalAt(bytes: Buffer, at: number, text: string): number {
     if (bytes[at + index] !== text.charCodeAt(index)) return NO_TOKEN
   }
   return text.length
+}
+
+function table(bytes: readonly number[]): Uint8Array {
+  return Uint8Array.from({ length: 256 }, (_none, byte) => (bytes.includes(byte) ? 1 : 0))
 }
 
 function character(code: number, length: number): Character {
