@@ -11,6 +11,8 @@ import { ExpansionGuard } from './content-coding.ts'
 import { every, without } from './headers.ts'
 
 const NAMES: ReadonlySet<string> = new Set(['grpc-encoding', 'connect-content-encoding'])
+/** True of the messages as they came. */
+const OF_THE_MESSAGES = new Set([...NAMES, 'content-length', 'content-md5', 'digest', 'content-digest', 'etag'])
 /** gRPC's own limit is 4 MiB, unless a client raises it. */
 const MOST_BYTES = 16 * 1024 * 1024
 const NOTHING = Buffer.alloc(0)
@@ -38,9 +40,9 @@ export class MessageDecoder {
     return open === undefined ? null : new MessageDecoder(open)
   }
 
-  /** The head without the coding, which no message has any more. */
+  /** The head without the coding, which no message has any more, and without what was true of it alone. */
   static plainHead(headers: readonly string[]): string[] {
-    return without(headers, NAMES)
+    return without(headers, OF_THE_MESSAGES)
   }
 
   /** What can go on: empty while a packed message is not complete. Throws `unmaskable_response`. */
