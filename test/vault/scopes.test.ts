@@ -182,7 +182,7 @@ describe('policies', () => {
     await expect(vault.policies.get(other, made.id)).rejects.toMatchObject({ code: 'not_found' })
     await vault.policies.delete(vault.owner, made.id)
     await expect(vault.policies.get(vault.owner, made.id)).rejects.toMatchObject({ code: 'not_found' })
-    for (const bad of [{ path: 'a b' }, { permissions: [] }, { priority: 1.5 }, { effect: 'maybe' as 'deny' }]) {
+    for (const bad of [{ path: 'a b ' }, { permissions: [] }, { priority: 1.5 }, { effect: 'maybe' as 'deny' }]) {
       const create = vault.policies.create(vault.owner, { path: 'a', permissions: ['read'], ...bad })
       await expect(create).rejects.toMatchObject({ code: 'invalid_input' })
     }
