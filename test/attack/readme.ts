@@ -8,11 +8,11 @@ Each test is named after the row of the threat table that it tries. Everything h
 is pure parsing or matching is also tried, with more inputs, from \`test/vectors\`. After each file the leak check looks for the
 value in what sandboxes saw, the log, the database files and the other upstreams.
 
-\`npm run attack\` runs them, here and wherever else a test is named after a row, and prints for each row how many were tried and how
+\`npm run attack\` runs them, here and wherever else a test is named after a row, then the files that rows refer to, and prints for each row how many were tried and how
 many held. It fails when one did not hold.
 
 *held*: refused, or harmless, as the row asks; *decided otherwise*: the design answers the row differently, and the test holds it to
-that. *elsewhere*: tried by tests that are not named after the row.
+that. *by reference*: held by all tests of those files, which are not named after the row.
 
 This page is made by \`node test/attack/run.ts --readme\` from [rows.json](rows.json), [not-covered.json](not-covered.json) and the names
 of the tests; edit those.
@@ -41,7 +41,8 @@ function line({ id, attack, remark }: Row, files: readonly string[] = [], reason
 }
 
 function outcome(remark: string | null, reason: NotCovered | undefined): string {
-  if (reason !== undefined) return `${reason.elsewhere === undefined ? 'not covered' : 'elsewhere'}: ${reason.why}`
+  if (reason !== undefined)
+    return `${reason.elsewhere === undefined ? 'not covered' : 'held by reference'}: ${reason.why}`
   if (remark === null || remark.startsWith('decided otherwise')) return remark ?? 'held'
   return `held; ${remark}`
 }

@@ -1,5 +1,6 @@
 /** Counts what a run of the tests says, for each row of the threat table. */
-import { rowsOf } from './rows.ts'
+import { isAbsolute, join, relative } from 'node:path'
+import { type NotCovered, rowsOf, TESTS } from './rows.ts'
 
 /** The parts of vitest's JSON report that count. */
 export interface Report {
@@ -39,6 +40,22 @@ export function tally(report: Report): Tally {
       for (const id of rowsOf(title, ancestorTitles)) count(rows, id, status)
     }
     if (file.status === 'failed' && failed.length === inFile) failed.push(`${file.name}: ${file.message ?? ''}`)
+  }
+  return { rows, failed }
+}
+
+/** The same for rows that are tried elsewhere: all tests of those files count, whatever their names. */
+export function tallyElsewhere(report: Report, references: readonly NotCovered[]): Tally {
+  const rows = new Map<string, Count>()
+  const failed: string[] = []
+  for (const { name, status, message, assertionResults } of report.testResults) {
+    const path = isAbsolute(name) ? relative(join(TESTS, '..'), name) : name
+    const ids = references.filter(({ elsewhere = [] }) => elsewhere.includes(path)).map(({ row }) => row)
+    for (const test of assertionResults) {
+      for (const id of ids) count(rows, id, test.status)
+      if (test.status === 'failed') failed.push(`${path}: ${test.fullName}`)
+    }
+    if (status === 'failed' && assertionResults.length === 0) failed.push(`${path}: ${message ?? ''}`)
   }
   return { rows, failed }
 }

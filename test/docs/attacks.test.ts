@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { readme } from '../attack/readme.ts'
 import { chapters, notCovered, rowsOf, TESTS, triedIn } from '../attack/rows.ts'
-import { tally } from '../attack/tally.ts'
+import { tally, tallyElsewhere } from '../attack/tally.ts'
 
 const known = chapters().flatMap(({ rows }) => rows.map(({ id }) => id))
 const tried = [...triedIn().keys()]
@@ -39,6 +39,25 @@ describe('the count of a run', () => {
     expect(rowsOf('shows the placeholder', ['an echo', 'A01, A02 a target', 'in a tunnel'])).toEqual(['A01', 'A02'])
     expect(rowsOf('J01: loses nothing', [])).toEqual(['J01'])
     expect(rowsOf('a name with A01 in it', ['A', 'E5 of old'])).toEqual([])
+  })
+
+  it('counts every test of a file for the rows that refer to it', () => {
+    const test = (title: string, status: string) => ({ title, status, ancestorTitles: [], fullName: title })
+    const results = [
+      {
+        name: join(TESTS, 'a.test.ts'),
+        status: 'failed',
+        assertionResults: [test('x', 'passed'), test('y', 'failed')],
+      },
+      { name: join(TESTS, 'b.test.ts'), status: 'failed', message: 'cannot be read', assertionResults: [] },
+    ]
+    const references = [
+      { row: 'A01', why: '', elsewhere: ['test/a.test.ts', 'test/b.test.ts'] },
+      { row: 'B01', why: '' },
+    ]
+    const { rows, failed } = tallyElsewhere({ testResults: results }, references)
+    expect(Object.fromEntries(rows)).toEqual({ A01: { tried: 2, held: 1, skipped: 0 } })
+    expect(failed).toEqual(['test/a.test.ts: y', 'test/b.test.ts: cannot be read'])
   })
 
   it('tells held, not held and skipped, and counts a file that could not run', () => {

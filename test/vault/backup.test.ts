@@ -37,7 +37,7 @@ async function restore(passphrase = PASSPHRASE, from = file) {
 }
 
 describe('a backup', () => {
-  it('restores everything as of one moment, while others write', async () => {
+  it('J16 restores everything as of one moment, while others write', async () => {
     const clock = Date.now
     const place = { databaseFile: vault.file, dataDir: vault.dir }
     const audit = await AuditLog.open({ ...place, durability: 'full', sinks: [], clock, log: SILENT })
