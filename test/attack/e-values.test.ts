@@ -209,3 +209,12 @@ describe('E21 what is handed to a sandbox', () => {
     expect(leaksIn(Buffer.from(handed), rig.value)).toEqual([])
   })
 })
+
+it("E12 a value of the sandbox's own goes to an allowed host as it is, recorded as an exchange that released nothing", async () => {
+  const own = canary('e12')
+  const answer = await send(rig, { path: '/e12', headers: ['Authorization', `Bearer ${own}`] })
+  expect(answer.status).toBe(200)
+  expect(rig.upstream.last.headers.authorization).toBe(`Bearer ${own}`)
+  expect(await closingEvent(rig, { path: '/e12' })).toMatchObject({ decision: 'passed', secrets: [] })
+  expect(await releasesOf(rig, { path: '/e12' })).toEqual([])
+})

@@ -69,6 +69,11 @@ export class ServerProcess {
     }
   }
 
+  /** For one that it lives on with. */
+  signal(signal: NodeJS.Signals): void {
+    this.#child?.kill(signal)
+  }
+
   /** Ends it; resolves when it is gone. */
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     const child = this.#child
