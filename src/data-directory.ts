@@ -18,6 +18,7 @@ import type { ClientTrust } from './core/client-environment.ts'
 import type { Clock, Log, SecretReader, SecretUsage } from './core/ports.ts'
 import type { Principal } from './core/principal.ts'
 import type { Scrubber } from './core/scrub.ts'
+import type { MountedSecret, SecretValue } from './core/secret.ts'
 import type { Settings } from './settings.ts'
 import { type BackupReport, createBackup } from './vault/backup.ts'
 import { changeEvent, momentOf } from './vault/change.ts'
@@ -253,15 +254,18 @@ interface Watching {
 
 /** Every value that is opened is known to the scrubber before it can reach a line, and counts as used. */
 function watched(reader: SecretReader, { scrub, usage, clock }: Watching): SecretReader {
+  const opened = (secret: MountedSecret, value: SecretValue): SecretValue => {
+    for (const each of secretParts(secret, value)) scrub.watch(each)
+    usage.used(secret.id, clock())
+    return value
+  }
   return {
     find: (sandbox, token) => reader.find(sandbox, token),
     placeable: (sandbox, kind) => reader.placeable(sandbox, kind),
     anyMountedAllows: (sandbox, host) => reader.anyMountedAllows(sandbox, host),
-    open: async (secret) => {
-      const value = await reader.open(secret)
-      for (const each of secretParts(secret, value)) scrub.watch(each)
-      usage.used(secret.id, clock())
-      return value
+    open: (secret) => {
+      const value = reader.open(secret)
+      return value instanceof Promise ? value.then((each) => opened(secret, each)) : opened(secret, value)
     },
   }
 }

@@ -10,9 +10,14 @@ const ULID = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/
 
 /** A UUIDv7 in lower case; `now` in milliseconds since the epoch. Ids of one millisecond are in no particular order. */
 export function uuidv7(now: number): string {
-  const time = Math.floor(now).toString(16).padStart(12, '0')
+  const time = Math.floor(now)
+  // In two halves, each a small integer: the hexadecimal of a larger number is worked out digit by digit.
+  const high = Math.floor(time / 0x10000)
+    .toString(16)
+    .padStart(8, '0')
+  const low = (time % 0x10000).toString(16).padStart(4, '0')
   // randomUUID() is a version 4 id over Node's own pool of entropy, at about 0.1 µs: all but its time part and version stays.
-  return `${time.slice(0, 8)}-${time.slice(8, 12)}-7${randomUUID().slice(15)}`
+  return `${high}-${low}-7${randomUUID().slice(15)}`
 }
 
 /** True for the text form of a UUID of any version, in lower case. */

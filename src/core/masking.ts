@@ -44,7 +44,8 @@ export class Masker {
   }
 
   /** name, value, name, value …: both masked, since an upstream may put anything into either. */
-  maskHeaders(raw: readonly string[]): string[] {
+  maskHeaders(raw: readonly string[]): readonly string[] {
+    if (!this.#mayHold(raw)) return raw
     return raw.map((text, i) => (i % 2 === 0 ? this.#maskName(text) : this.maskText(text)))
   }
 
@@ -56,6 +57,13 @@ export class Masker {
   /** For one body; unless lengths are kept, a masked one may have another, and its Content-Length does not hold. */
   body(sameLength = false): StreamingReplacer {
     return new StreamingReplacer(this.needles, sameLength)
+  }
+
+  /** One look over all of them: few answers hold a value in their fields. */
+  #mayHold(raw: readonly string[]): boolean {
+    for (let i = 0; i < raw.length; i += 2) if ((raw[i] as string).length >= this.needles.shortest) return true
+    const all = Buffer.from(raw.join('\n'), 'latin1')
+    return this.needles.replaceIn(all) !== all
   }
 
   /** In whatever case it is: HTTP/2 has names in small letters (RFC 9113 8.2.1). A masked name has the rest in those. */

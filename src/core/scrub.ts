@@ -37,11 +37,14 @@ export class Scrubber {
   /** How many needles share a window's slot, so that most positions of a line cost one look. */
   readonly #slots = new Uint16Array(1 << BITS)
   #characters = 0
+  #newest: SecretValue | null = null
   /** Needles too short to be found by aligned windows alone: while there are any, every window of a line is looked at. */
   #short = 0
 
   /** Call whenever a value is opened; watching again keeps it from being forgotten. */
   watch(value: SecretValue): void {
+    if (value === this.#newest) return
+    this.#newest = value
     const digest = this.#digests.get(value) ?? hash('sha256', value.reveal())
     this.#digests.set(value, digest)
     const known = this.#watched.get(digest)

@@ -69,13 +69,7 @@ export class ExchangeRecord implements ForwardObserver {
   async release(secrets: readonly AuditedSecret[]): Promise<void> {
     this.#secrets = [...this.#secrets, ...secrets]
     const now = this.#ports.clock()
-    const event: ReleaseEvent = {
-      kind: 'release',
-      id: uuidv7(now),
-      time: new Date(now).toISOString(),
-      ...this.#common(),
-      secrets,
-    }
+    const event: ReleaseEvent = { ...this.#fields('release', uuidv7(now), now), secrets }
     try {
       await this.#ports.audit.append([event])
     } catch (cause) {
@@ -107,10 +101,7 @@ export class ExchangeRecord implements ForwardObserver {
   finish(status: number | null, bytesIn: number, bytesOut: number): void {
     const now = this.#ports.clock()
     const event: ExchangeEvent = {
-      kind: 'exchange',
-      id: this.id,
-      time: new Date(now).toISOString(),
-      ...this.#common(),
+      ...this.#fields('exchange', this.id, now),
       decision: this.#decision,
       reason: this.#reason,
       status,
@@ -131,8 +122,11 @@ export class ExchangeRecord implements ForwardObserver {
     else log.info({ exchange: this.id, reason: code, cause }, 'exchange failed')
   }
 
-  #common() {
+  #fields<K extends 'release' | 'exchange'>(kind: K, id: string, now: number) {
     return {
+      kind,
+      id,
+      time: new Date(now).toISOString(),
       exchange: this.id,
       workspace: this.#sandbox?.workspaceId ?? null,
       sandbox: this.#sandbox?.name ?? null,
