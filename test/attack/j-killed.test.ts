@@ -17,7 +17,7 @@ import { until } from '../support/until.ts'
 import { Wire } from '../support/wire.ts'
 
 const HOST = 'api.test'
-const ROUNDS = 12
+const ROUNDS = 8
 const CLIENTS = 6
 /** Of one exchange, about; the moment of death is spread over it. */
 const SPREAD_MS = 8
