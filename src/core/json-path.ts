@@ -45,17 +45,14 @@ export class JsonPath {
     return true
   }
 
-  close(): true {
+  close(): void {
     this.#depth--
-    return true
   }
 
-  /** After a comma; true when a key comes next. */
-  nextMember(): boolean {
+  /** After a comma in an array. */
+  nextItem(): void {
     const last = this.#depth - 1
-    if (this.#objects[last] === 1) return true
     if (last < POINTER_DEPTH) this.#index[last] = (this.#index[last] as number) + 1
-    return false
   }
 
   /** `at`: where the first byte after the quote stands in the piece at hand. */
