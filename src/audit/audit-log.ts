@@ -51,7 +51,6 @@ const CROWD = 4
 const GATHER_MS = 2
 
 const turnEnd = promisify(setImmediate)
-const pause = promisify(setTimeout)
 
 export class AuditLog implements AuditJournal {
   /** Transactions written, and events in them. */
@@ -68,6 +67,8 @@ export class AuditLog implements AuditJournal {
   #noted: NodeJS.Timeout | null = null
   #flushing = false
   #lastWaiters = 0
+  /** Set while a group waits for more callers. */
+  #gathered: (() => void) | null = null
   #healthy = true
   #closed = false
   #sinceCheckpoint = 0
@@ -118,6 +119,7 @@ export class AuditLog implements AuditJournal {
     if (events.length === 0) return
     const group = this.#take(events)
     group.waiters += 1
+    if (group.waiters >= this.#lastWaiters) this.#gathered?.()
     this.#run()
     await group.done.promise
   }
@@ -203,10 +205,22 @@ export class AuditLog implements AuditJournal {
     else group.done.reject(unavailable(reply.kind === 'refused' ? reply.detail : 'the writer thread answered amiss'))
   }
 
-  /** Callers resumed by the last group, and others of this turn of the event loop, come along; under load, more. */
+  /**
+   * Callers resumed by the last group, and others of this turn of the event loop, come along; under load, as many as came
+   * the last time, for whom it waits a little.
+   */
   async #gather(): Promise<void> {
     await turnEnd()
-    if (this.#lastWaiters >= CROWD) await pause(GATHER_MS)
+    if (this.#lastWaiters >= CROWD && this.#waiting.waiters < this.#lastWaiters) {
+      await new Promise<void>((resolve) => {
+        const late = setTimeout(resolve, GATHER_MS)
+        this.#gathered = () => {
+          clearTimeout(late)
+          resolve()
+        }
+      })
+      this.#gathered = null
+    }
     this.#lastWaiters = this.#waiting.waiters
   }
 
