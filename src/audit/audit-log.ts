@@ -46,7 +46,7 @@ const TICK_MS = 1000
 /** Events nobody waits for go with the next commit, or after this time, or when so many came together. */
 const NOTED_MS = 25
 const NOTED_MANY = 256
-/** A commit costs about as much for one event as for fifty: after a group with this many callers, more are waited for. */
+/** A commit costs about as much for one event as for fifty: where this many callers are about, they are waited for. */
 const CROWD = 4
 const GATHER_MS = 2
 
@@ -66,7 +66,8 @@ export class AuditLog implements AuditJournal {
   /** Set while noted events wait for their time. */
   #noted: NodeJS.Timeout | null = null
   #flushing = false
-  #lastWaiters = 0
+  /** Callers of the last group, and those who came while it was written. */
+  #expected = 0
   /** Set while a group waits for more callers. */
   #gathered: (() => void) | null = null
   #healthy = true
@@ -119,7 +120,7 @@ export class AuditLog implements AuditJournal {
     if (events.length === 0) return
     const group = this.#take(events)
     group.waiters += 1
-    if (group.waiters >= this.#lastWaiters) this.#gathered?.()
+    if (group.waiters >= this.#expected) this.#gathered?.()
     this.#run()
     await group.done.promise
   }
@@ -201,17 +202,18 @@ export class AuditLog implements AuditJournal {
     if (this.#noted !== null) clearTimeout(this.#noted)
     this.#noted = null
     const reply = await this.#send(group.events, this.#checkpointDue(group.count), false, group.count)
+    this.#expected = group.waiters + this.#waiting.waiters
     if (reply.kind === 'written') group.done.resolve()
     else group.done.reject(unavailable(reply.kind === 'refused' ? reply.detail : 'the writer thread answered amiss'))
   }
 
   /**
-   * Callers resumed by the last group, and others of this turn of the event loop, come along; under load, as many as came
-   * the last time, for whom it waits a little.
+   * Whoever appends in this turn of the event loop comes along. Under load, those are waited for a little that the last
+   * group let go on: they come back, and one group costs less than two.
    */
   async #gather(): Promise<void> {
     await turnEnd()
-    if (this.#lastWaiters >= CROWD && this.#waiting.waiters < this.#lastWaiters) {
+    if (this.#expected >= CROWD && this.#waiting.waiters < this.#expected) {
       await new Promise<void>((resolve) => {
         const late = setTimeout(resolve, GATHER_MS)
         this.#gathered = () => {
@@ -221,7 +223,6 @@ export class AuditLog implements AuditJournal {
       })
       this.#gathered = null
     }
-    this.#lastWaiters = this.#waiting.waiters
   }
 
   async #send(events: string, checkpoint: boolean, last: boolean, count = 0): Promise<WriterReply> {
