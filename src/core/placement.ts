@@ -9,6 +9,7 @@
 import { CoatcheckError } from './errors.ts'
 import { isPointer } from './json-pointer.ts'
 import { MARKER } from './placeholder.ts'
+import { mayBeTrailer } from './trailer-fields.ts'
 
 export type Placement =
   | { readonly kind: 'credential-headers' }
@@ -38,8 +39,8 @@ export type Spot =
   | { readonly kind: 'body'; readonly selector: string | null }
   | { readonly kind: 'body-closed'; readonly why: BodyClosed }
   | { readonly kind: 'websocket' }
-  /** `name` in lower case. */
-  | { readonly kind: 'trailer'; readonly name: string }
+  /** `name` in lower case; `pair` is the index of the name in the raw trailers. */
+  | { readonly kind: 'trailer'; readonly name: string; readonly pair: number }
   | { readonly kind: 'aws-sigv4' }
   /** Readable after decoding, but not in a form that can be rewritten: base64 that is not canonical, `xcoat%5F…`. */
   | { readonly kind: 'encoded'; readonly within: 'basic' | 'target' }
@@ -196,7 +197,8 @@ export function allowsSpot(placements: readonly Placement[], spot: Spot): boolea
 
 /** False for spots that no placement can open. */
 export function canTakeValue(spot: Spot): boolean {
-  if (spot.kind === 'header' || spot.kind === 'trailer') return headerTakesValue(spot.name)
+  if (spot.kind === 'header') return headerTakesValue(spot.name)
+  if (spot.kind === 'trailer') return headerTakesValue(spot.name) && mayBeTrailer(spot.name)
   return spot.kind !== 'header-name' && spot.kind !== 'body-closed' && spot.kind !== 'encoded'
 }
 

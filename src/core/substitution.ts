@@ -67,6 +67,15 @@ export function findPlaceholders(head: RequestHead): readonly Occurrence[] {
   return found ?? NO_OCCURRENCES
 }
 
+/** The same in trailer fields, taken for the headers of a head that has nothing else. */
+export function findInTrailers(headers: readonly string[]): readonly Occurrence[] {
+  return findPlaceholders({ method: '', path: '', headers }).map((found) => {
+    if (found.spot.kind !== 'header') return found
+    const { name, pair } = found.spot
+    return { ...found, spot: { kind: 'trailer', name, pair } }
+  })
+}
+
 /**
  * True when the bytes before the token are this secret's dress. When false, what stands there is not this secret's
  * placeholder, and the answer is that of an unknown one.
@@ -94,7 +103,7 @@ export function substitute(
     if (release === undefined || !allowsSpot(release.secret.placements, occurrence.spot)) continue
     if (!matchesDress(head, occurrence, release.secret)) continue
     const edit = editFor(head, occurrence, release)
-    const key = occurrence.spot.kind === 'header' ? occurrence.spot.pair : -1
+    const key = isField(occurrence.spot) ? occurrence.spot.pair : -1
     const sameText = inPlace.get(key)
     if (sameText === undefined) inPlace.set(key, { first: occurrence, edits: [edit] })
     else sameText.edits.push(edit)
@@ -195,7 +204,7 @@ function add(found: Occurrence[] | null, occurrence: Occurrence): Occurrence[] {
 function textOf(head: RequestHead, occurrence: Occurrence): string {
   if (occurrence.decoded !== null) return occurrence.decoded
   const { spot } = occurrence
-  if (spot.kind === 'header') return head.headers[spot.pair + 1] ?? ''
+  if (isField(spot)) return head.headers[spot.pair + 1] ?? ''
   if (spot.kind === 'header-name') return head.headers[spot.pair] ?? ''
   return head.path
 }
@@ -204,14 +213,18 @@ function editFor(head: RequestHead, occurrence: Occurrence, { secret, value }: R
   const end = occurrence.index + TOKEN_LENGTH
   const start = end - secret.placeholder.length
   const { spot } = occurrence
-  if (spot.kind !== 'header') return { start, end, text: forTarget(secret, value, spot.kind) }
-  if (!spot.basic) return { start, end, text: forHeader(secret, value) }
+  if (!isField(spot)) return { start, end, text: forTarget(secret, value, spot.kind) }
+  if (spot.kind === 'trailer' || !spot.basic) return { start, end, text: forField(secret, value, spot.kind) }
   return { start, end, text: forBasic(secret, value, textOf(head, occurrence), start) }
 }
 
-function forHeader(secret: MountedSecret, value: SecretValue): string {
+function isField(spot: Spot): spot is Extract<Spot, { readonly kind: 'header' | 'trailer' }> {
+  return spot.kind === 'header' || spot.kind === 'trailer'
+}
+
+function forField(secret: MountedSecret, value: SecretValue, kind: 'header' | 'trailer'): string {
   const safety = checkHeaderSafe(value)
-  if (!safety.ok) throw notPlaceable(secret, 'a header', safety.why)
+  if (!safety.ok) throw notPlaceable(secret, `a ${kind}`, safety.why)
   return value.reveal().toString('latin1')
 }
 

@@ -24,8 +24,9 @@ import {
 } from './content-release.ts'
 import type { ExchangeRecord } from './exchange-log.ts'
 import { single, without } from './headers.ts'
-import type { Destination, ExchangeRequest } from './message.ts'
+import type { Destination, ExchangeRequest, OutgoingTrailers } from './message.ts'
 import { RequestBody } from './request-body.ts'
+import { outgoingTrailers, type TrailedHead } from './trailer-release.ts'
 
 export interface BodyPorts extends ContentPorts {
   /** Bodies with a Content-Length up to this are completed before they are sent. */
@@ -49,7 +50,9 @@ export interface BodyContext {
 export interface OutgoingBody {
   readonly stream: Readable | null
   readonly headers: readonly string[]
-  /** Values may be put into it while it is sent, and the answer may come before that. */
+  /** What follows it; null when nothing does. */
+  readonly trailers: OutgoingTrailers | null
+  /** Values may be put into it, or into its trailers, while it is sent, and the answer may come before that. */
   readonly mayRelease: boolean
   /** Bytes received from the sandbox so far. */
   readonly bytes: number
@@ -65,28 +68,34 @@ const OUTDATED = new Set(['content-length', 'content-md5', 'digest', 'content-di
 export async function outgoingBody(
   server: BodyPorts,
   request: ExchangeRequest,
-  context: BodyContext,
+  given: BodyContext,
 ): Promise<OutgoingBody> {
-  const { headers } = context
-  if (request.body === null) return { stream: null, headers, mayRelease: false, bytes: 0, withheld: 0 }
+  if (request.body === null) return bodiless(given)
   const ports = await inWorkspace(server, request.sandbox)
+  const context = { ...given, ...(await outgoingTrailers(ports, request, given)) }
+  const { headers } = context
   const placeable = await placeableSecrets(ports, { sandbox: request.sandbox, ...context }, 'body')
   const coding = codingOf(single(headers, 'content-encoding'))
   // Where no value can ever stand, the framing need not change either.
   const closed = coding === 'other' || mediaOf(single(headers, 'content-type')).kind === 'unknown'
-  if (placeable.length === 0 || closed || context.signed) return untouched(request.body, headers, ports)
+  if (placeable.length === 0 || closed || context.signed) return untouched(request.body, context, ports)
   const rewriting = new Rewriting(ports, request, context, placeable)
   const length = Number(single(headers, 'content-length') ?? Number.NaN)
   if (length <= ports.completeBytes) return await rewriting.completed()
   return rewriting.streamed(Number.isNaN(length))
 }
 
-function untouched(source: Readable, headers: readonly string[], { inBody }: ContentPorts): OutgoingBody {
+function bodiless({ headers }: BodyContext): OutgoingBody {
+  return { stream: null, headers, trailers: null, mayRelease: false, bytes: 0, withheld: 0 }
+}
+
+function untouched(source: Readable, { headers, trailers }: TrailedHead, { inBody }: ContentPorts): OutgoingBody {
   const body = new RequestBody(source, { inBody, contentType: single(headers, 'content-type') })
   return {
     stream: body,
     headers,
-    mayRelease: false,
+    trailers,
+    mayRelease: trailers !== null,
     get bytes() {
       return body.bytes
     },
@@ -100,13 +109,18 @@ function untouched(source: Readable, headers: readonly string[], { inBody }: Con
 class Rewriting {
   readonly #ports: BodyPorts
   readonly #request: ExchangeRequest
-  readonly #context: BodyContext
+  readonly #context: BodyContext & TrailedHead
   readonly #source: RequestBody
   readonly #substituter: BodySubstituter
   #fixedLength = false
   #changed = false
 
-  constructor(ports: BodyPorts, request: ExchangeRequest, context: BodyContext, placeable: readonly MountedSecret[]) {
+  constructor(
+    ports: BodyPorts,
+    request: ExchangeRequest,
+    context: BodyContext & TrailedHead,
+    placeable: readonly MountedSecret[],
+  ) {
     this.#ports = ports
     this.#request = request
     this.#context = context
@@ -137,11 +151,13 @@ class Rewriting {
   #outgoing(stream: Readable, headers: readonly string[], mayRelease: boolean): OutgoingBody {
     const source = this.#source
     const substituter = this.#substituter
+    const { trailers } = this.#context
     stream.once('close', () => source.destroy())
     return {
       stream,
       headers,
-      mayRelease,
+      trailers,
+      mayRelease: mayRelease || trailers !== null,
       get bytes() {
         return source.bytes
       },

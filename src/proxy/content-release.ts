@@ -39,7 +39,7 @@ export async function inWorkspace<P extends ContentPorts>(ports: P, { workspaceI
 export async function placeableSecrets(
   ports: ContentPorts,
   { sandbox, destination }: Pick<ContentContext, 'sandbox' | 'destination'>,
-  kind: 'body' | 'websocket',
+  kind: 'body' | 'websocket' | 'trailer',
 ): Promise<readonly MountedSecret[]> {
   const mounted = await ports.secrets.placeable(sandbox, kind)
   const now = ports.clock()
@@ -66,8 +66,9 @@ export async function withdrawnFromMessages(
 }
 
 /** A spot that the secret's placements of this kind cover. */
-function somewhere(secret: MountedSecret, kind: 'body' | 'websocket'): Spot {
+function somewhere(secret: MountedSecret, kind: 'body' | 'websocket' | 'trailer'): Spot {
   if (kind === 'websocket') return { kind }
+  if (kind === 'trailer') return { kind, name: '', pair: -1 }
   return { kind, selector: secret.placements.find((placement) => placement.kind === 'body')?.selector ?? null }
 }
 

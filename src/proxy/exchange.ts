@@ -64,7 +64,7 @@ export async function runExchange(ports: ExchangePorts, request: ExchangeRequest
     const sink = masked ? new DecodedSink(new MaskedSink(answer, released, method), method) : answer
     const upgrade = await outgoingUpgrade(ports, request, context)
     const to = { workspaceId: request.sandbox.workspaceId, destination }
-    const outgoing = { ...swapped, ...to, upgrade, body: body.stream, received: request }
+    const outgoing = { ...swapped, ...to, upgrade, body: body.stream, trailers: body.trailers, received: request }
     outgoing.headers = masked ? askInspectable(body.headers) : body.headers
     const forwarder = upgrade === null ? ports.forwarder : ports.upgrader
     const sent = forwarder.forward(signing.outgoing(outgoing), sink, record)

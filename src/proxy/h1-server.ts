@@ -9,6 +9,7 @@ import { CoatcheckError } from '../core/errors.ts'
 import { uuidv7 } from '../core/id.ts'
 import type { Clock } from '../core/ports.ts'
 import { H1Sink } from './h1-sink.ts'
+import { lengthOf } from './headers.ts'
 import type { ExchangeRequest, UpgradeSocket } from './message.ts'
 import { rejectionBytes } from './rejection.ts'
 import { Turns } from './turns.ts'
@@ -150,6 +151,7 @@ function parsed(
   expectsContinue: boolean,
   upgrade: UpgradeSocket | null,
 ): ParsedRequest {
+  const body = upgrade === null && hasBody(message.rawHeaders) ? message : null
   return {
     id: uuidv7(clock()),
     // A request line can claim 2.0 and llhttp lets it, but only an h2 connection speaks it (RFC 9113 3).
@@ -157,7 +159,9 @@ function parsed(
     method: message.method ?? '',
     target: message.url ?? '',
     headers: message.rawHeaders,
-    body: upgrade === null && hasBody(message.rawHeaders) ? message : null,
+    body,
+    // RFC 9112 7.1.2: only a chunked body has them.
+    trailers: body === null || lengthOf(message.rawHeaders) !== null ? null : () => message.rawTrailers,
     expectsContinue,
     upgrade,
   }

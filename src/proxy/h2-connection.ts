@@ -74,11 +74,15 @@ export class H2Connection {
   }
 
   /** Raw fields, pseudo-header fields first; `sensitive` names are never indexed (RFC 7541 7.1.3). */
-  request(fields: readonly string[], sensitive: readonly string[], endStream: boolean): ClientHttp2Stream {
+  request(
+    fields: readonly string[],
+    sensitive: readonly string[],
+    options: Pick<http2.ClientSessionRequestOptions, 'endStream' | 'waitForTrailers'>,
+  ): ClientHttp2Stream {
     if (this.#idle !== null) clearTimeout(this.#idle)
     this.#idle = null
     const list = Object.assign([...fields], { [http2.sensitiveHeaders]: sensitive })
-    const stream = this.#session.request(list, { endStream })
+    const stream = this.#session.request(list, options)
     this.#streams += 1
     stream.once('close', () => this.#released())
     return stream

@@ -11,8 +11,10 @@ import http2, { type ClientHttp2Stream } from 'node:http2'
 import { CoatcheckError } from '../core/errors.ts'
 import { isCredentialHeader } from '../core/placement.ts'
 import type { H2Connection } from './h2-connection.ts'
+import { fieldMap } from './h2-sink.ts'
 import { every, responseFields } from './headers.ts'
-import type { ForwardObserver, OutgoingRequest, ResponseSink } from './message.ts'
+import type { ForwardObserver, OutgoingRequest, OutgoingTrailers, ResponseSink } from './message.ts'
+import { upstreamFailed, upstreamTimedOut } from './upstream-failure.ts'
 
 export interface H2Timeouts {
   readonly headersTimeoutMs: number
@@ -38,7 +40,10 @@ export function exchangeOn(
   timeouts: H2Timeouts,
 ): Promise<boolean> {
   const { fields, sensitive } = fieldsOf(request)
-  const stream = connection.request(fields, sensitive, request.body === null)
+  const stream = connection.request(fields, sensitive, {
+    endStream: request.body === null,
+    waitForTrailers: request.trailers !== null,
+  })
   observer.reached(connection.peer)
   return new Promise((resolve, reject) => {
     const exchange = new H2Exchange(stream, request, sink, timeouts)
@@ -100,8 +105,9 @@ class H2Exchange {
   }
 
   #sendBody(): void {
-    const { body } = this.#request
+    const { body, trailers } = this.#request
     if (body === null) return
+    if (trailers !== null) this.#stream.once('wantTrailers', () => void this.#sendTrailers(trailers))
     if (body.destroyed) this.#fail(body.errored ?? new Error('the request body is gone'))
     body.on('data', (chunk: Buffer) => {
       this.#timer?.refresh()
@@ -111,6 +117,20 @@ class H2Exchange {
     })
     body.once('end', () => this.#stream.end())
     body.on('error', (error) => this.#fail(error))
+  }
+
+  /** Called once all of the body is sent. A stream whose trailers are not sent is never ended, only reset. */
+  async #sendTrailers(trailers: OutgoingTrailers): Promise<void> {
+    if (this.#finished === null) return
+    try {
+      const fields = await trailers()
+      requireWritable(fields)
+      if (this.#finished === null) return
+      const map = fieldMap(fields)
+      this.#stream.sendTrailers({ ...map, [http2.sensitiveHeaders]: Object.keys(map) })
+    } catch (error) {
+      this.#fail(error)
+    }
   }
 
   #onInformational(raw: readonly string[]): void {
@@ -165,7 +185,8 @@ class H2Exchange {
     if (this.#missing !== null && this.#missing !== 0) throw new Error('an answer of another length than it said')
     this.#sink.end(this.#trailers)
     this.#settle(null)
-    if (!this.#stream.writableEnded) this.#stream.close(NGHTTP2_CANCEL)
+    const awaitsTrailers = this.#request.trailers !== null && this.#stream.sentTrailers === undefined
+    if (!this.#stream.writableEnded || awaitsTrailers) this.#cancel()
   }
 
   readonly #onError = (error: NodeJS.ErrnoException): void => {
@@ -194,8 +215,15 @@ class H2Exchange {
 
   #fail(error: unknown): void {
     if (this.#finished === null) return
-    this.#settle(error instanceof NotProcessed ? error : failure(error))
-    this.#stream.close(NGHTTP2_CANCEL)
+    this.#settle(error instanceof NotProcessed ? error : upstreamFailed(error))
+    this.#cancel()
+  }
+
+  /** Cancelled while it reads, a stream that still expects trailers makes Node abort (nodejs/node 41458): so, afterwards. */
+  #cancel(): void {
+    const close = () => this.#stream.close(NGHTTP2_CANCEL)
+    if (this.#request.trailers === null) close()
+    else setImmediate(close)
   }
 
   #settle(error: Error | null): void {
@@ -208,7 +236,7 @@ class H2Exchange {
 
   #wait(ms: number): void {
     this.#stopWaiting()
-    this.#timer = setTimeout(() => this.#fail(silent()), ms)
+    this.#timer = setTimeout(() => this.#fail(upstreamTimedOut()), ms)
   }
 
   #stopWaiting(): void {
@@ -240,31 +268,17 @@ function fieldsOf({ method, path, headers, received }: OutgoingRequest): Outgoin
     rest.push('te', 'trailers')
   }
   const fields = [':method', method, ':scheme', 'https', ':authority', authority, ':path', path, ...rest]
-  // Node joins fields with NUL on their way to nghttp2, so that one in a value would begin another field.
-  if (fields.some((text) => /[\0\r\n]/.test(text))) throw failure(new Error('a line break or NUL in a field'))
+  requireWritable(fields)
   return { fields, sensitive }
+}
+
+/** Node joins fields with NUL on their way to nghttp2, so that one in a value would begin another field. */
+function requireWritable(fields: readonly string[]): void {
+  if (fields.some((text) => /[\0\r\n]/.test(text))) throw upstreamFailed(new Error('a line break or NUL in a field'))
 }
 
 function answerOf(raw: readonly string[]): { readonly status: number; readonly fields: readonly string[] } {
   const status = raw.indexOf(':status')
   const fields = raw.filter((_text, i) => !(raw[i - (i % 2)] as string).startsWith(':'))
   return { status: Number(raw[status + 1]), fields: responseFields(fields) }
-}
-
-function failure(error: unknown): CoatcheckError {
-  if (error instanceof CoatcheckError) return error
-  return new CoatcheckError(
-    'upstream_failed',
-    'The upstream broke off or answered with something that is not HTTP.',
-    'Try again; the operator log has the detail under the request id.',
-    { cause: error },
-  )
-}
-
-function silent(): CoatcheckError {
-  return new CoatcheckError(
-    'upstream_timeout',
-    'The upstream did not answer in time.',
-    'Try again; upstream.headersTimeout and upstream.idleTimeout set how long to wait.',
-  )
 }

@@ -3,7 +3,7 @@
  * exchanges, one for each stream. It decides nothing; what is malformed is refused, and who floods is cut off.
  *
  * Limits: streams at a time and their header lists, exchanges still at work for streams that are gone, resets over
- * time, frames that are not valid, and silence. Nothing is ever pushed, and request trailers end here.
+ * time, frames that are not valid, and silence. Nothing is ever pushed.
  */
 import http2, { type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
@@ -142,7 +142,8 @@ class Connection {
     }
     this.#exchanges += 1
     const expectsContinue = headers.some((name, i) => i % 2 === 0 && name === 'expect')
-    const request = { id, httpVersion: '2.0', method, target, headers, body, expectsContinue, upgrade: null }
+    const trailers = body === null ? null : trailersOf(stream)
+    const request = { id, httpVersion: '2.0', method, target, headers, body, trailers, expectsContinue, upgrade: null }
     await this.#handler.request(request, sink).finally(() => {
       this.#exchanges -= 1
     })
@@ -157,6 +158,15 @@ class Connection {
     if (this.#session.destroyed) return
     this.#session.destroy(new Error('the sandbox floods'), http2.constants.NGHTTP2_ENHANCE_YOUR_CALM)
   }
+}
+
+/** They come before the stream's end. */
+function trailersOf(stream: ServerHttp2Stream): () => readonly string[] {
+  let fields: readonly string[] = []
+  stream.once('trailers', (_fields: unknown, _flags: unknown, raw: readonly string[]) => {
+    fields = raw
+  })
+  return () => fields
 }
 
 interface Fields {

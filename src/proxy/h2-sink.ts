@@ -173,7 +173,7 @@ export class H2Sink implements ResponseSink {
 }
 
 /** Fields as Node takes them for anything but a head: under one name all its values, in order. */
-function fieldMap(headers: readonly string[]): Record<string, string[]> {
+export function fieldMap(headers: readonly string[]): Record<string, string[]> {
   const map = new Map<string, string[]>()
   for (let i = 0; i < headers.length; i += 2) {
     const name = (headers[i] as string).toLowerCase()

@@ -78,15 +78,21 @@ function isConnection(name: string): boolean {
   return name.length === 10 && name.toLowerCase() === 'connection'
 }
 
-/**
- * The request's fields that go on. `Expect` is answered here, so it ends here; `Trailer` too, because request trailers
- * are dropped (they could smuggle what was never decided on). Host is written in canonical form, in its place.
- */
-export function requestFields(headers: readonly string[], host: string): string[] {
+/** The (lower-case) names of fields that `Connection` nominates; null when it nominates none. Throws `bad_request`. */
+export function nominatedIn(headers: readonly string[]): ReadonlySet<string> | null {
   let names: Set<string> | null = null
   for (let i = 0; i < headers.length; i += 2) {
     if (isConnection(headers[i] as string)) names = nominated(headers[i + 1] as string, names)
   }
+  return names
+}
+
+/**
+ * The request's fields that go on. `Expect` is answered here, so it ends here; `Trailer` too, because request trailers
+ * are dropped but where a value may be put into them (they could smuggle what was never decided on). Host is written in canonical form, in its place.
+ */
+export function requestFields(headers: readonly string[], host: string): string[] {
+  const names = nominatedIn(headers)
   const kept: string[] = []
   for (let i = 0; i < headers.length; i += 2) {
     const name = (headers[i] as string).toLowerCase()

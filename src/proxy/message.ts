@@ -67,10 +67,18 @@ export interface ExchangeRequest {
   readonly headers: readonly string[]
   /** Null when the request has no body. */
   readonly body: Readable | null
+  /** Raw pairs that came after the body: to be asked for once it has ended. Null when none can come. */
+  readonly trailers: (() => readonly string[]) | null
   /** The sandbox waits for `100 Continue` before it sends the body. */
   readonly expectsContinue: boolean
   readonly upgrade: UpgradeSocket | null
 }
+
+/**
+ * Trailers of a request: asked for by an engine that can send them, at most once, after the body has ended and before the
+ * request is finished. A rejection is the refusal of the request, which must then never be finished.
+ */
+export type OutgoingTrailers = () => Promise<readonly string[]>
 
 /** What leaves: hop-by-hop fields removed, target in origin form, placeholders swapped where they were released. */
 export interface OutgoingRequest {
@@ -80,6 +88,7 @@ export interface OutgoingRequest {
   readonly path: string
   readonly headers: readonly string[]
   readonly body: Readable | null
+  readonly trailers: OutgoingTrailers | null
   readonly upgrade: OutgoingUpgrade | null
   /** The request as it came: by which protocol, and what stood where something was swapped. */
   readonly received: Pick<ExchangeRequest, 'httpVersion' | 'target' | 'headers'>

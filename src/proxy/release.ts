@@ -55,16 +55,16 @@ export async function decideReleases(
   destination: Destination,
   head: RequestHead,
   found: readonly Occurrence[],
+  budget = new OccurrenceBudget(),
 ): Promise<Releases> {
   if (found.length > MOST_OCCURRENCES) {
     throw new CoatcheckError(
       'headers_too_large',
-      `The request head holds ${found.length} placeholders.`,
-      `Send at most ${MOST_OCCURRENCES} in the head of one request.`,
+      `The request holds ${found.length} placeholders in its fields and target.`,
+      `Send at most ${MOST_OCCURRENCES} in the head of one request, and as many in its trailers.`,
     )
   }
   const allowed: { occurrence: Occurrence; secret: MountedSecret }[] = []
-  const budget = new OccurrenceBudget()
   const context = { host: destination.host, scheme: destination.scheme, now: ports.clock() }
   for (const occurrence of found) {
     const secret = await ports.secrets.find(sandbox, occurrence.token)

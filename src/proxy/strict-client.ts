@@ -5,7 +5,7 @@
 import type { Readable } from 'node:stream'
 import type { ConnectionEvents, EngineOf, ForwardLimits, H1Connection } from './forward.ts'
 import { keepAliveOf, lengthOf, responseFields } from './headers.ts'
-import type { OutgoingRequest, ResponseSink, UpstreamPeer } from './message.ts'
+import type { OutgoingRequest, OutgoingTrailers, ResponseSink, UpstreamPeer } from './message.ts'
 import { ResponseError, type ResponseEvents, ResponseReader } from './strict-response.ts'
 import type { UpstreamConnection } from './upstream.ts'
 import { upstreamFailed, upstreamTimedOut } from './upstream-failure.ts'
@@ -23,6 +23,8 @@ interface Running {
   readonly reject: (error: unknown) => void
   /** Null once all of it was sent. */
   body: Readable | null
+  /** Null when none follow the body. */
+  readonly trailers: OutgoingTrailers | null
   informational: number
   answering: boolean
 }
@@ -78,7 +80,8 @@ class StrictConnection implements H1Connection, ResponseEvents {
 
   send(request: OutgoingRequest, sink: ResponseSink): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#running = { sink, resolve, reject, body: request.body, informational: 0, answering: false }
+      const { body, trailers } = request
+      this.#running = { sink, resolve, reject, body, trailers, informational: 0, answering: false }
       const gone = () => this.#fail(new Error('the sandbox went away'))
       if (sink.gone) {
         gone()
@@ -183,7 +186,26 @@ class StrictConnection implements H1Connection, ResponseEvents {
       this.#fail(new Error('the body is shorter than it says'))
       return
     }
-    if (chunked) this.#socket.write('0\r\n\r\n', 'latin1')
+    // RFC 9112 7.1.2: only what is chunked can have trailers.
+    const trailers = chunked ? this.#running.trailers : null
+    if (trailers === null) this.#finish(body, chunked ? '0\r\n\r\n' : '')
+    else void this.#endTrailed(body, trailers)
+  }
+
+  /** The connection stays this exchange's until they are written, because the body counts as not sent. */
+  async #endTrailed(body: Readable, trailers: OutgoingTrailers): Promise<void> {
+    try {
+      this.#finish(body, `0\r\n${linesOf(await trailers())}\r\n`)
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  /** @param end what completes the framing of the request. */
+  #finish(body: Readable, end: string): void {
+    // Answered, failed or left in the meantime.
+    if (this.#running?.body !== body) return
+    if (end !== '') this.#socket.write(end, 'latin1')
     this.#activeAt = performance.now()
     this.#running.body = null
   }
@@ -230,12 +252,18 @@ function writeChunk(socket: UpstreamConnection['socket'], chunk: Buffer, chunked
 /** The request line and fields as they go out. Throws when something in them would break the framing. */
 function headOf({ method, path, headers }: OutgoingRequest, chunked: boolean): string {
   if (!METHOD.test(method) || !TARGET.test(path)) throw new ResponseError('the request line cannot be written')
-  let head = `${method} ${path} HTTP/1.1\r\n`
+  const head = `${method} ${path} HTTP/1.1\r\n${linesOf(headers)}`
+  return chunked ? `${head}Transfer-Encoding: chunked\r\n\r\n` : `${head}\r\n`
+}
+
+/** Throws when something in them would break the framing. */
+function linesOf(headers: readonly string[]): string {
+  let lines = ''
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i] as string
     const value = headers[i + 1] as string
     if (!METHOD.test(name) || NOT_IN_FIELD.test(value)) throw new ResponseError('a request field cannot be written')
-    head += `${name}: ${value}\r\n`
+    lines += `${name}: ${value}\r\n`
   }
-  return chunked ? `${head}Transfer-Encoding: chunked\r\n\r\n` : `${head}\r\n`
+  return lines
 }

@@ -1,4 +1,4 @@
-/** One HTTP/1.1 connection to an upstream, carried by undici's `dispatch` with raw fields. */
+/** One HTTP/1.1 connection to an upstream, carried by undici's `dispatch` with raw fields. It never asks for trailers: undici sends none. */
 import { Client, type Dispatcher } from 'undici'
 import { formatAuthority } from '../core/host.ts'
 import type { ConnectionEvents, EngineOf, ForwardLimits, H1Connection } from './forward.ts'

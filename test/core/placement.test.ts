@@ -72,3 +72,18 @@ describe('which placements allow which spots', () => {
     expect(formatSpot(spot)).toBe(text)
   })
 })
+
+describe('a trailer', () => {
+  const rows = vectorRows('placements/trailers.json') as readonly { name: string; takes: boolean; why?: string }[]
+  const takes = (name: string) => {
+    return allowsSpot([{ kind: 'trailer' }, { kind: 'header', name: '*' }], { kind: 'trailer', name, pair: 0 })
+  }
+
+  it.each(rows.filter((row) => row.takes))('$name takes a value', ({ name }) => {
+    expect(takes(name)).toBe(true)
+  })
+
+  it.each(rows.filter((row) => !row.takes))('$name never does: $why', ({ name }) => {
+    expect(takes(name)).toBe(false)
+  })
+})

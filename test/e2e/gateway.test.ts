@@ -8,6 +8,7 @@ import http, { type IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
+import { SecretValue } from '../../src/core/secret.ts'
 import { closingEvent, releasesOf } from '../support/audited.ts'
 import { echo, finish, lacks } from '../support/client-sandbox.ts'
 import { DialCounter } from '../support/dial-counter.ts'
@@ -106,6 +107,33 @@ describe('a route', () => {
     expect(rig.upstream.last).toMatchObject({ method: 'POST', body: Buffer.from('hello') })
     await ask(`/gateway/api/${inPath()}/p`, { method: 'POST', headers: { 'transfer-encoding': 'chunked' } }, 'hello')
     expect(rig.upstream.last.headers['transfer-encoding']).toBe('chunked')
+  })
+
+  it('releases into trailers where the placement says so, and drops those of everybody else', async () => {
+    const { secret } = await rig.app.data.secrets.create(rig.principal, {
+      name: 'signature',
+      value: SecretValue.fromText(`${rig.value}-t`),
+      hosts: [ALLOWED],
+      placements: ['trailer'],
+    })
+    const signer = await rig.sandboxWith('signer', { SIGNATURE: 'signature' })
+    const arrived: string[][] = []
+    rig.upstream.answerWith((request, response) => {
+      request.resume().once('end', () => {
+        arrived.push(request.rawTrailers)
+        response.end(request.rawTrailers.join())
+      })
+    })
+    for (const { name, token } of [signer, rig.sandbox]) {
+      const path = `/gateway/api/~${name}:${token}/trailed`
+      const pending = http.request({ host: '127.0.0.1', port: port(), path, method: 'POST', agent: false })
+      pending.setHeader('transfer-encoding', 'chunked').setHeader('trailer', 'X-Signature')
+      pending.addTrailers({ 'X-Signature': secret.placeholder })
+      const answer = await answerTo(pending, 'body')
+      rig.seen.push(answer.body)
+      expect(answer.status).toBe(200)
+    }
+    expect(arrived).toEqual([['X-Signature', `${rig.value}-t`], []])
   })
 
   it.each([

@@ -1,6 +1,7 @@
 /** Upstream connections are kept per workspace, scheme, host and port: none of the four is ever shared. */
 import { once } from 'node:events'
 import net, { type AddressInfo } from 'node:net'
+import { Readable } from 'node:stream'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { canonicalHost } from '../../src/core/host.ts'
 import { H1Forwarder } from '../../src/proxy/forward.ts'
@@ -57,18 +58,24 @@ afterAll(async () => {
 const base = { workspaceId: 'one', scheme: 'http', host: 'a.test', port: 80 } as const
 
 async function ask(
-  where: Partial<{ workspaceId: string; scheme: 'http' | 'https'; host: string; port: number }>,
+  where: Partial<
+    { workspaceId: string; scheme: 'http' | 'https'; host: string; port: number } & Pick<
+      OutgoingRequest,
+      'body' | 'trailers'
+    >
+  >,
 ): Promise<void> {
-  const { workspaceId, scheme, host, port } = { ...base, ...where }
+  const { workspaceId, scheme, host, port, body = null, trailers = null } = { ...base, ...where }
   const destination = { scheme, host: canonicalHost(host), port }
-  const headers = ['Host', host]
+  const headers = ['Host', host, ...(trailers === null ? [] : ['Trailer', 'X-Sum'])]
   const request: OutgoingRequest = {
     workspaceId,
     destination,
-    method: 'GET',
+    method: body === null ? 'GET' : 'POST',
     path: '/',
     headers,
-    body: null,
+    body,
+    trailers,
     upgrade: null,
     received: { httpVersion: '1.1', target: '/', headers },
   }
@@ -78,9 +85,9 @@ async function ask(
 }
 
 describe.each([
-  { name: 'strict', engine: strictClient },
-  { name: 'undici', engine: undiciClient },
-])('with $name as the engine', ({ engine }) => {
+  { name: 'strict', engine: strictClient, sendsTrailers: true },
+  { name: 'undici', engine: undiciClient, sendsTrailers: false },
+])('with $name as the engine', ({ engine, sendsTrailers }) => {
   beforeEach(() => {
     dialled.length = 0
     const upstream = {
@@ -105,6 +112,24 @@ describe.each([
   it('requests of one workspace to one destination share a connection', async () => {
     for (let i = 0; i < 5; i += 1) await ask({})
     expect(dialled).toHaveLength(1)
+    await forwarder.close()
+  })
+
+  it(`sends trailers of a chunked request: ${sendsTrailers}`, async () => {
+    const { promise: arrived, resolve } = Promise.withResolvers<readonly string[]>()
+    server.answerWith((request, response) => {
+      request.resume().once('end', () => {
+        resolve(request.rawTrailers)
+        response.end('ok')
+      })
+    })
+    let times = 0
+    const trailers = () => {
+      times += 1
+      return Promise.resolve(['X-Sum', 'abc'])
+    }
+    await ask({ body: Readable.from([Buffer.from('body')], { objectMode: true }), trailers })
+    expect([await arrived, times]).toEqual(sendsTrailers ? [['X-Sum', 'abc'], 1] : [[], 0])
     await forwarder.close()
   })
 
