@@ -79,8 +79,9 @@ export class Scrubber {
   #find(line: string): { start: number; end: number }[] {
     const spans: { start: number; end: number }[] = []
     const step = this.#short === 0 ? WINDOW : 1
+    const windows = windowsOf(line)
     for (let at = 0; at + WINDOW <= line.length; at += step) {
-      const window = windowAt(line, at)
+      const window = windows.getInt32(at)
       if (this.#slots[slotOf(window)] === 0) continue
       for (const { text, offset } of this.#byWindow.get(window) ?? []) {
         const start = at - offset
@@ -97,7 +98,7 @@ export class Scrubber {
     this.#characters += characters
     for (const needle of needles) {
       if (needle.text.length < ALIGNED) this.#short += 1
-      const window = windowAt(needle.text, needle.offset)
+      const window = windowsOf(needle.text).getInt32(needle.offset)
       const same = this.#byWindow.get(window)
       if (same === undefined) this.#byWindow.set(window, [needle])
       else same.push(needle)
@@ -110,7 +111,7 @@ export class Scrubber {
     this.#characters -= characters
     for (const needle of needles) {
       if (needle.text.length < ALIGNED) this.#short -= 1
-      const window = windowAt(needle.text, needle.offset)
+      const window = windowsOf(needle.text).getInt32(needle.offset)
       const rest = (this.#byWindow.get(window) ?? []).filter((other) => other !== needle)
       if (rest.length === 0) this.#byWindow.delete(window)
       else this.#byWindow.set(window, rest)
@@ -142,13 +143,10 @@ function needlesOf(text: string): Needle[] {
   return [0, 1, 2, 3].map((shift) => ({ text, offset: first + shift }))
 }
 
-function windowAt(text: string, at: number): number {
-  return (
-    ((text.charCodeAt(at) & 0xff) << 24) |
-    ((text.charCodeAt(at + 1) & 0xff) << 16) |
-    ((text.charCodeAt(at + 2) & 0xff) << 8) |
-    (text.charCodeAt(at + 3) & 0xff)
-  )
+/** The low bytes of a text's characters. */
+function windowsOf(text: string): DataView {
+  const bytes = Buffer.from(text, 'latin1')
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
 function slotOf(window: number): number {
