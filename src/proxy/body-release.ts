@@ -65,12 +65,20 @@ const LENGTH = new Set(['content-length'])
 const OUTDATED = new Set(['content-length', 'content-md5', 'digest', 'content-digest', 'repr-digest'])
 
 /** Throws a release's refusal when `inBody` is refuse, and `bad_request`, `body_too_large`, `value_not_placeable`. */
-export async function outgoingBody(
+export function outgoingBody(
   server: BodyPorts,
   request: ExchangeRequest,
   given: BodyContext,
+): OutgoingBody | Promise<OutgoingBody> {
+  return request.body === null ? bodiless(given) : bodyOf(server, request, request.body, given)
+}
+
+async function bodyOf(
+  server: BodyPorts,
+  request: ExchangeRequest,
+  source: Readable,
+  given: BodyContext,
 ): Promise<OutgoingBody> {
-  if (request.body === null) return bodiless(given)
   const ports = await inWorkspace(server, request.sandbox)
   const context = { ...given, ...(await outgoingTrailers(ports, request, given)) }
   const { headers } = context
@@ -78,7 +86,7 @@ export async function outgoingBody(
   const coding = codingOf(single(headers, 'content-encoding'))
   // Where no value can ever stand, the framing need not change either.
   const closed = coding === 'other' || mediaOf(single(headers, 'content-type')).kind === 'unknown'
-  if (placeable.length === 0 || closed || context.signed) return untouched(request.body, context, ports)
+  if (placeable.length === 0 || closed || context.signed) return untouched(source, context, ports)
   const rewriting = new Rewriting(ports, request, context, placeable)
   const length = Number(single(headers, 'content-length') ?? Number.NaN)
   if (length <= ports.completeBytes) return await rewriting.completed()

@@ -34,6 +34,8 @@ export interface H1Limits {
 
 /** How long a refused connection is read from. */
 const LINGER_MS = 1_000
+/** How often silent connections are looked for. */
+const SWEEP_MS = 1_000
 
 /** Knows whose turn it is on each connection, and closes those on which a sandbox stalls, or on which nothing more may come. */
 class TurnTakingServer extends http.Server {
@@ -41,12 +43,11 @@ class TurnTakingServer extends http.Server {
 
   constructor(options: http.ServerOptions, idleTimeoutMs: number) {
     super(options)
-    this.timeout = idleTimeoutMs
     this.on('connection', (socket: Socket) => this.turns.open(socket))
-    this.on('timeout', (socket: Socket) => {
-      // A silence that is the upstream's is bounded by its own timeouts.
-      if (this.turns.isTheirs(socket)) socket.destroy()
-    })
+    // A silence that is the upstream's is bounded by its own timeouts.
+    const sweep = () => this.turns.expire(performance.now(), idleTimeoutMs)
+    const sweeper = setInterval(sweep, Math.max(1, Math.min(SWEEP_MS, idleTimeoutMs / 4))).unref()
+    this.once('close', () => clearInterval(sweeper))
   }
 
   /** Those that are idle now, and from now on each as it becomes so. */
@@ -61,7 +62,7 @@ function serverOptions(limits: H1Limits): http.ServerOptions {
     maxHeaderSize: limits.headerBytes,
     headersTimeout: limits.headersTimeoutMs,
     requestTimeout: 0,
-    keepAliveTimeout: limits.idleTimeoutMs,
+    keepAliveTimeout: 0,
     connectionsCheckingInterval: Math.min(5_000, limits.headersTimeoutMs),
     requireHostHeader: false,
     insecureHTTPParser: false,
@@ -81,10 +82,11 @@ export function createH1Server(
 ): http.Server {
   const server = new TurnTakingServer(serverOptions(limits), limits.idleTimeoutMs)
   const { turns } = server
+  const keptFor = Math.floor(limits.idleTimeoutMs / 1_000)
   const take = (message: IncomingMessage, response: ServerResponse, expects: boolean) => {
     const { socket } = message
     turns.take(socket, message, response, () => {
-      onRequest(parsed(message, clock, expects, null), new H1Sink(response), socket)
+      onRequest(parsed(message, clock, expects, null), new H1Sink(response, keptFor), socket)
     })
   }
   server.on('request', (message, response) => take(message, response, false))
@@ -93,7 +95,7 @@ export function createH1Server(
   server.on('upgrade', (message, stream, head) => {
     const socket = handedOver(stream)
     turns.take(socket, message, null, () => {
-      const sink = new H1Sink(responseOn(message, socket))
+      const sink = new H1Sink(responseOn(message, socket), 0)
       onRequest(parsed(message, clock, false, { socket, head }), sink, socket)
     })
   })

@@ -7,6 +7,7 @@ const ONE_PIECE_BYTES = 8 * 1024
 
 export class H1Sink implements ResponseSink {
   readonly #response: ServerResponse
+  readonly #keptFor: number
   #bytes = 0
   #gone = false
   #switched = false
@@ -15,8 +16,10 @@ export class H1Sink implements ResponseSink {
   #first: Buffer | null = null
   #flushed = false
 
-  constructor(response: ServerResponse) {
+  /** @param keptFor seconds that the connection is kept for another request; 0 when it is not. */
+  constructor(response: ServerResponse, keptFor: number) {
     this.#response = response
+    this.#keptFor = keptFor
     response.sendDate = false
     response.on('close', this.#onClose)
   }
@@ -55,7 +58,9 @@ export class H1Sink implements ResponseSink {
   }
 
   head(status: number, reason: string, headers: readonly string[]): void {
-    this.#response.writeHead(status, reason, headers as string[])
+    const kept = this.#keptFor > 0 && this.#response.shouldKeepAlive
+    const fields = kept ? [...headers, 'Connection', 'keep-alive', 'Keep-Alive', `timeout=${this.#keptFor}`] : headers
+    this.#response.writeHead(status, reason, fields as string[])
     // Node keeps the head for the first byte of the body: together when that is here already, at once when it is not.
     process.nextTick(this.#flush)
   }

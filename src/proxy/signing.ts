@@ -18,6 +18,7 @@ import { formatSpot, type Spot } from '../core/placement.ts'
 import { decideRelease, UNKNOWN_PLACEHOLDER } from '../core/policy.ts'
 import { ReleasedValues } from '../core/released-values.ts'
 import { type MountedSecret, SecretValue } from '../core/secret.ts'
+import type { RequestHead } from '../core/substitution.ts'
 import type { ExchangeRecord } from './exchange-log.ts'
 import type { Destination, ExchangeRequest, OutgoingRequest, ResponseSink } from './message.ts'
 import { onDenied, type ReleasePorts } from './release.ts'
@@ -51,14 +52,22 @@ const SPOT: Spot = { kind: 'aws-sigv4' }
 const MOST_DIGESTED_BYTES = 16 * 1024 * 1024
 
 /** Throws a release's refusal, `signature_invalid`, `body_too_large`, `audit_unavailable`, `store_unavailable`. */
-export async function signingOf(
+export function signingOf(
   ports: SigningPorts,
   request: ExchangeRequest,
   context: SigningContext,
-): Promise<Signing> {
+): Signing | Promise<Signing> {
   const head = { method: request.method, path: context.path, headers: request.headers }
   const signature = findAwsSignature(head)
-  if (signature === null) return unsigned(request)
+  return signature === null ? unsigned(request) : resigning(ports, request, context, { head, signature })
+}
+
+async function resigning(
+  ports: SigningPorts,
+  request: ExchangeRequest,
+  context: SigningContext,
+  { head, signature }: { readonly head: RequestHead; readonly signature: AwsSignature },
+): Promise<Signing> {
   const secret = await ports.secrets.find(request.sandbox, signature.accessKeyId)
   const held = secret === undefined ? null : readAwsPlaceholder(secret.placeholder)
   const { host, scheme } = context.destination

@@ -25,6 +25,9 @@ class Line {
   readonly #waiting: Turn[] = []
   #asked = false
   #draining = false
+  /** Bytes that had gone either way when last looked at, and since when, in milliseconds of `performance.now()`. */
+  #moved = -1
+  #since = 0
 
   constructor(socket: Socket) {
     this.#socket = socket
@@ -56,6 +59,15 @@ class Line {
     const [turn] = this.#running
     if (turn === undefined) return this.#asked
     return turn.response !== null && (!turn.message.complete || turn.response.writableLength > 0)
+  }
+
+  /** Closes the connection when nothing moved on it for so long and it is the other side's turn. */
+  expire(now: number, idleMs: number): void {
+    const moved = this.#socket.bytesRead + this.#socket.bytesWritten
+    if (moved !== this.#moved) {
+      this.#moved = moved
+      this.#since = now
+    } else if (this.isTheirs && now - this.#since >= idleMs) this.#socket.destroy()
   }
 
   /** Closes the connection once the requests that run now are answered; those that wait are not begun. */
@@ -128,7 +140,8 @@ export class Turns {
     return this.#lines.get(socket)?.isBusy ?? false
   }
 
-  isTheirs(socket: Socket): boolean {
-    return this.#lines.get(socket)?.isTheirs ?? true
+  /** Closes connections on which a sandbox stalls: one look at all of them costs less than a timer for each request. */
+  expire(now: number, idleMs: number): void {
+    for (const line of this.#lines.values()) line.expire(now, idleMs)
   }
 }
