@@ -6,6 +6,9 @@ import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import type { WriterReply, WriterRequest, WriterThreadData } from './writer.ts'
 
+/** Events are garbage once they are written: with less room a thread under load collects it twenty times a second. */
+const YOUNG_MIB = 48
+
 export class WriterThread {
   readonly writer: string
   readonly #worker: Worker
@@ -17,7 +20,8 @@ export class WriterThread {
     // The same file unbuilt (.ts) and built (.js).
     const file = new URL(`./writer${extname(new URL(import.meta.url).pathname)}`, import.meta.url)
     // No options of the process: some, such as --input-type, forbid a thread to start.
-    this.#worker = new Worker(file, { workerData: data, name: 'audit-writer', execArgv: [] })
+    const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_MIB }
+    this.#worker = new Worker(file, { workerData: data, name: 'audit-writer', execArgv: [], resourceLimits })
     this.#worker.on('message', (reply: WriterReply) => this.#settle(reply))
     this.#worker.on('error', (error) => this.#end(error instanceof Error ? error.message : String(error)))
     this.#worker.on('exit', (code) => this.#end(`the writer thread ended with ${code}`))
