@@ -42,7 +42,7 @@ export const USAGE = `npm run bench -- [options]
 
 Prints one JSON line on standard output and a table on standard error.`
 
-const FULL = { rounds: 3, secs: 3, bodyBytes: 1024 ** 3, idleTunnels: 500, warmUpSecs: 5, lastStartMs: 120_000 }
+const FULL = { rounds: 3, secs: 3, bodyBytes: 1024 ** 3, idleTunnels: 500, warmUpSecs: 10, lastStartMs: 120_000 }
 const QUICK = {
   rounds: 1,
   secs: 1.2,

@@ -201,6 +201,7 @@ function exchangePorts({ settings, data, clock, log }: ProxyParts, upstream: Ups
       headersTimeoutMs: limits.headersTimeout,
       handshakeTimeoutMs: limits.handshakeTimeout,
       idleTimeoutMs: limits.idleTimeout,
+      halfClosed: proxy.halfClosed,
     },
   }
 }

@@ -77,6 +77,12 @@ export const SETTINGS: { readonly [P in SettingPath]: SettingRow<SettingAt<P>> }
     default: true,
     kind: trueOrFalse,
   },
+  'proxy.halfClosed': {
+    comment:
+      'A client that ends its side after an HTTP/1.1 request: abort takes it for gone (most that leave look so), answer sends it the answer.',
+    default: 'abort',
+    kind: choice('abort', 'answer'),
+  },
   'gateway.listen': {
     comment: 'Address of the gateway, for clients that cannot use a proxy: http://ADDRESS/gateway/ROUTE/… null: none.',
     default: null,

@@ -17,6 +17,8 @@ export interface ProxySettings {
   /** Normal form of core/host-pattern.ts. */
   readonly passthrough: readonly string[]
   readonly http2: boolean
+  /** What a sandbox gets that ends its side of a connection and waits. */
+  readonly halfClosed: 'abort' | 'answer'
 }
 
 /** Where a gateway's route goes: `https://host[:port][/prefix]`, host canonical, no slash at the end. */

@@ -30,6 +30,8 @@ export interface H1Limits {
   readonly headerBytes: number
   readonly headersTimeoutMs: number
   readonly idleTimeoutMs: number
+  /** Whether a sandbox that ended its side of the connection after a request still gets the answer, or is taken for gone. */
+  readonly halfClosed: 'abort' | 'answer'
 }
 
 /** How long a refused connection is read from. */
@@ -81,6 +83,7 @@ export function createH1Server(
   onMalformed: OnMalformed = () => undefined,
 ): http.Server {
   const server = new TurnTakingServer(serverOptions(limits), limits.idleTimeoutMs)
+  Object.assign(server, { httpAllowHalfOpen: limits.halfClosed === 'answer' })
   const { turns } = server
   const keptFor = Math.floor(limits.idleTimeoutMs / 1_000)
   const take = (message: IncomingMessage, response: ServerResponse, expects: boolean) => {
