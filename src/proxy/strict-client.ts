@@ -82,7 +82,10 @@ class StrictConnection implements H1Connection, ResponseEvents {
     return new Promise((resolve, reject) => {
       const { body, trailers } = request
       this.#running = { sink, resolve, reject, body, trailers, informational: 0, answering: false }
-      const gone = () => this.#fail(new Error('the sandbox went away'))
+      const gone = () => {
+        // After its answer is complete the connection may be another exchange's.
+        if (this.#running?.sink === sink) this.#fail(new Error('the sandbox went away'))
+      }
       if (sink.gone) {
         gone()
         return

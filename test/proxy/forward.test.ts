@@ -1,5 +1,6 @@
 /** Upstream connections are kept per workspace, scheme, host and port: none of the four is ever shared. */
 import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
 import net, { type AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -30,7 +31,10 @@ class WholeSink implements ResponseSink {
     return true
   }
   onDrain(): void {}
-  onGone(): void {}
+  leave: () => void = () => undefined
+  onGone(callback: () => void): void {
+    this.leave = callback
+  }
   end(): void {}
   abort(): void {}
   settled(): null {
@@ -64,6 +68,7 @@ async function ask(
       'body' | 'trailers'
     >
   >,
+  sink = new WholeSink(),
 ): Promise<void> {
   const { workspaceId, scheme, host, port, body = null, trailers = null } = { ...base, ...where }
   const destination = { scheme, host: canonicalHost(host), port }
@@ -79,7 +84,6 @@ async function ask(
     upgrade: null,
     received: { httpVersion: '1.1', target: '/', headers },
   }
-  const sink = new WholeSink()
   await forwarder.forward(request, sink, observer)
   expect([sink.status, sink.bytes]).toEqual([200, 2])
 }
@@ -112,6 +116,20 @@ describe.each([
   it('requests of one workspace to one destination share a connection', async () => {
     for (let i = 0; i < 5; i += 1) await ask({})
     expect(dialled).toHaveLength(1)
+    await forwarder.close()
+  })
+
+  it('a sandbox that leaves after its answer was complete takes none from the next one', async () => {
+    const first = new WholeSink()
+    await ask({}, first)
+    const asked = new Promise<ServerResponse>((resolve) => server.answerWith((_request, response) => resolve(response)))
+    const second = ask({})
+    const response = await asked
+    first.leave()
+    response.end('ok')
+    await second
+    expect(dialled).toHaveLength(1)
+    server.clear()
     await forwarder.close()
   })
 
