@@ -13,6 +13,9 @@ export interface PassthroughPorts extends ExchangeLogPorts {
   readonly limits: { readonly idleTimeoutMs: number }
 }
 
+/** Two pipelines listen more often for an end than Node takes for no leak. */
+const MOST_LISTENERS = 20
+
 /** Connects it, answers it, and resolves when it is closed. Never rejects. */
 export async function passThrough(ports: PassthroughPorts, tunnel: TunnelCall): Promise<void> {
   const { authority, socket: client } = tunnel
@@ -39,6 +42,7 @@ export async function passThrough(ports: PassthroughPorts, tunnel: TunnelCall): 
     status = 200
     if (tunnel.head.length > 0) upstream.write(tunnel.head)
     client.setTimeout(ports.limits.idleTimeoutMs, () => client.destroy())
+    for (const end of [client, upstream]) end.setMaxListeners(MOST_LISTENERS)
     await Promise.allSettled([pipeline(client, upstream), pipeline(upstream, client)])
   } catch (error) {
     record.failed(error)

@@ -32,8 +32,11 @@ export class TunnelSet {
     }
     this.#counts.set(sandbox.id, count + 1)
     this.#open.add(socket)
-    socket.once('close', this.#grants.connection(sandbox, socket))
-    socket.once('close', () => this.#remove(socket, sandbox))
+    const over = this.#grants.connection(sandbox, socket)
+    socket.once('close', () => {
+      over()
+      this.#remove(socket, sandbox)
+    })
   }
 
   /** Remembers what a stream is served as. */

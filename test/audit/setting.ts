@@ -47,7 +47,7 @@ export function edit({ databaseFile }: Place, statements: string): void {
 }
 
 export function rows({ databaseFile }: Place, query: string): Record<string, unknown>[] {
-  const db = new DatabaseSync(databaseFile, { readOnly: true })
+  const db = new DatabaseSync(databaseFile, { readOnly: true, timeout: 5000 })
   try {
     return db.prepare(query).all()
   } finally {
