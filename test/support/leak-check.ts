@@ -7,8 +7,15 @@ import { brotliDecompressSync, gunzipSync, inflateRawSync, inflateSync, zstdDeco
 
 const WINDOW = 8
 
+/** Letters that hexadecimal does not have: ids and hashes would hold a window of digits by chance, in a log of some size. */
+const LETTERS = 'ghijklmnopqrstuv'
+
+function randomLetters(): string {
+  return Array.from(crypto.randomUUID().replaceAll('-', ''), (digit) => LETTERS[Number.parseInt(digit, 16)]).join('')
+}
+
 /** A fresh canary: unlike anything a program writes by itself. */
-export function canary(test: string, random: string = crypto.randomUUID().replaceAll('-', '')): string {
+export function canary(test: string, random: string = randomLetters()): string {
   return `CNRY-${test}-${random}`
 }
 
