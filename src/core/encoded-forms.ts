@@ -158,8 +158,8 @@ function spelled(text: string, { known, write, ofUnits }: Spelling): string {
   return out
 }
 
-/** The characters that depend on the value alone, whatever stands before and after it. */
-function base64Forms(value: Buffer): string[] {
+/** At each of the three alignments the characters that depend on the value alone, in the standard alphabet and that for URLs. */
+export function base64Forms(value: Buffer): string[] {
   return BASE64_SKIP.flatMap((skip, before) => {
     const padded = before === 0 ? value : Buffer.concat([Buffer.alloc(before), value])
     const encoded = padded.toString('base64').slice(skip, Math.floor((padded.length * 8) / BASE64_BITS))

@@ -21,8 +21,8 @@ export interface BodyMasker {
   finish(): Buffer
 }
 
-/** Bytes. */
-const SHORTEST_MASKED = 16
+/** Bytes. Shorter values would be found where they are not meant. */
+export const SHORTEST_MASKED = 16
 /** RFC 9110 5.6.2, in small letters. */
 const NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/
 

@@ -6,6 +6,7 @@
  * was cut, compressed or encrypted first. Nothing may rely on it.
  */
 import { hash } from 'node:crypto'
+import { base64Forms } from './encoded-forms.ts'
 import type { SecretValue } from './secret.ts'
 
 const MASK = '[secret]'
@@ -170,18 +171,4 @@ function formsOf(bytes: Buffer): readonly string[] {
 
 function jsonInner(text: string): string {
   return JSON.stringify(text).slice(1, -1)
-}
-
-/** At each of the three alignments, less the characters that depend on what stands before and after. */
-function base64Forms(bytes: Buffer): string[] {
-  const forms: string[] = []
-  for (let before = 0; before < 3; before += 1) {
-    const shifted = Buffer.concat([Buffer.alloc(before), bytes])
-    const whole = shifted.toString('base64')
-    const start = Math.ceil((before * 8) / 6)
-    const end = Math.floor((shifted.length * 8) / 6)
-    const form = whole.slice(start, end)
-    forms.push(form, form.replaceAll('+', '-').replaceAll('/', '_'))
-  }
-  return forms
 }

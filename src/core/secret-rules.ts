@@ -4,15 +4,14 @@
  */
 import { CoatcheckError } from './errors.ts'
 import { isUuid } from './id.ts'
+import { SHORTEST_MASKED } from './masking.ts'
 import { containsMarker } from './placeholder.ts'
 import type { Placement } from './placement.ts'
 import type { ReadPolicy, RotationPolicy, SecretType, SecretValue } from './secret.ts'
 import { checkHeaderSafe } from './substitution.ts'
 
 export const MAX_VALUE_BYTES = 65_536
-/** Shorter values are not masked in responses: they would be found where they are not meant. */
 const MAX_OCCURRENCES = 1000
-export const MIN_MASKED_BYTES = 16
 const MAX_DESCRIPTION_LENGTH = 2_000
 const MAX_LABELS = 64
 const MAX_PLACEMENTS = 50
@@ -141,7 +140,7 @@ export function checkMaxOccurrences(count: number): number {
 
 /** Nothing that is shown may hold the value. Values too short to be told from other text are not looked for. */
 export function refuseValueInText(value: SecretValue, shown: readonly (string | null)[]): void {
-  if (value.byteLength < MIN_MASKED_BYTES) return
+  if (value.byteLength < SHORTEST_MASKED) return
   const bytes = value.reveal()
   if (!shown.some((text) => text !== null && Buffer.from(text, 'utf8').includes(bytes))) return
   throw invalid(
@@ -243,8 +242,8 @@ export function checkValue(value: SecretValue, placements: readonly Placement[])
 /** What the person who wrote this value or these hosts should know. */
 export function secretWarnings(value: SecretValue | null, hosts: readonly string[] | null): string[] {
   const warnings: string[] = []
-  if (value !== null && value.byteLength < MIN_MASKED_BYTES) {
-    warnings.push(`The value is shorter than ${MIN_MASKED_BYTES} bytes, so it is not masked in responses.`)
+  if (value !== null && value.byteLength < SHORTEST_MASKED) {
+    warnings.push(`The value is shorter than ${SHORTEST_MASKED} bytes, so it is not masked in responses.`)
   }
   if (hosts === null) warnings.push('The secret has no hosts, so it may go to any host.')
   return warnings

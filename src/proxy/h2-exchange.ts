@@ -14,7 +14,7 @@ import type { H2Connection } from './h2-connection.ts'
 import { fieldMap } from './h2-sink.ts'
 import { every, responseFields } from './headers.ts'
 import type { ForwardObserver, OutgoingRequest, OutgoingTrailers, ResponseSink } from './message.ts'
-import { upstreamFailed, upstreamTimedOut } from './upstream-failure.ts'
+import { requireFewInformational, upstreamFailed, upstreamTimedOut } from './upstream-failure.ts'
 
 export interface H2Timeouts {
   readonly headersTimeoutMs: number
@@ -22,8 +22,6 @@ export interface H2Timeouts {
 }
 
 const { NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM, NGHTTP2_REFUSED_STREAM } = http2.constants
-/** They are written without waiting for a slow sandbox, so an upstream may not send them without end. */
-const MOST_INFORMATIONAL = 64
 /** Node's errors for a request that never left: the connection was closing. */
 const NEVER_SENT = new Set(['ERR_HTTP2_GOAWAY_SESSION', 'ERR_HTTP2_INVALID_SESSION', 'ERR_HTTP2_OUT_OF_STREAMS'])
 
@@ -136,7 +134,7 @@ class H2Exchange {
   #onInformational(raw: readonly string[]): void {
     const { status, fields } = answerOf(raw)
     this.#informational += 1
-    if (this.#informational > MOST_INFORMATIONAL) throw new Error('more informational answers than anyone sends')
+    requireFewInformational(this.#informational)
     this.#sink.informational(status, fields)
   }
 

@@ -12,6 +12,7 @@ import { uuidv7 } from '../core/id.ts'
 import type { Clock } from '../core/ports.ts'
 import type { ParsedRequest } from './h1-server.ts'
 import { H2Sink } from './h2-sink.ts'
+import { HTTP_TOKEN } from './headers.ts'
 import { RateLimit } from './rate-limit.ts'
 
 export interface H2Limits {
@@ -42,8 +43,6 @@ const WINDOW_BYTES = 256 * 1024
 const SESSION_MEGABYTES = 32
 
 const END_STREAM = http2.constants.NGHTTP2_FLAG_END_STREAM
-/** RFC 9110 5.6.2. */
-const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 /** Visible ASCII without a fragment, which never leaves a client (RFC 9110 7.1). */
 const PATH = /^[\x21\x22\x24-\x7e]+$/
 
@@ -205,7 +204,7 @@ function fieldsOf(raw: readonly string[]): Fields {
 
 /** What HTTP/1.1's parser would not have let through, or would have read as something else. */
 function flawIn(method: string, scheme: string, target: string): CoatcheckError | null {
-  if (!METHOD.test(method)) {
+  if (!HTTP_TOKEN.test(method)) {
     return new CoatcheckError('bad_request', 'The :method is not a token.', 'Send a method such as GET.')
   }
   // A tunnel in a tunnel has neither scheme nor path, and is refused as such.

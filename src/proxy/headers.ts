@@ -35,6 +35,11 @@ const NEVER_NOMINATED = new Set([
   'expect',
 ])
 
+/** RFC 9110 5.6.2: what a method and the name of a field are. */
+export const HTTP_TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+// oxlint-disable-next-line no-control-regex -- these are what a value may not hold (RFC 9110 5.5)
+export const NOT_IN_VALUE = /[^\t\x20-\x7e\x80-\xff]/
+
 /** The value of the only field of that (lower-case) name; undefined when absent; throws when there are several. */
 export function single(headers: readonly string[], name: string): string | undefined {
   let found: string | undefined
@@ -89,7 +94,8 @@ export function nominatedIn(headers: readonly string[]): ReadonlySet<string> | n
 
 /**
  * The request's fields that go on. `Expect` is answered here, so it ends here; `Trailer` too, because request trailers
- * are dropped but where a value may be put into them (they could smuggle what was never decided on). Host is written in canonical form, in its place.
+ * are dropped but where a value may be put into them (they could smuggle what was never decided on). Host is written in
+ * canonical form, in its place.
  */
 export function requestFields(headers: readonly string[], host: string): string[] {
   const names = nominatedIn(headers)

@@ -5,7 +5,7 @@
 import { type BodyMasker, inspectable, unmaskable } from '../core/masking.ts'
 import { lengthsOf } from '../core/message-frames.ts'
 import type { ReleasedValues } from '../core/released-values.ts'
-import { every, without } from './headers.ts'
+import { every, lengthOf, without } from './headers.ts'
 import { LayeredSink } from './layered-sink.ts'
 import type { ResponseSink } from './message.ts'
 
@@ -27,13 +27,6 @@ const DIGESTS = new Set(['content-length', 'content-md5', 'digest', 'content-dig
 /** Asks for a response that can be inspected: identity coding and the whole of it. */
 export function askInspectable(fields: readonly string[]): string[] {
   return [...without(fields, UNMASKABLE_REQUEST), 'accept-encoding', 'identity']
-}
-
-export function contentLength(headers: readonly string[]): number | null {
-  for (let i = 0; i < headers.length; i += 2) {
-    if ((headers[i] as string).toLowerCase() === 'content-length') return Number(headers[i + 1])
-  }
-  return null
 }
 
 interface HeldHead {
@@ -72,7 +65,7 @@ export class MaskedSink extends LayeredSink {
     if (!verdict.ok) throw unmaskable(verdict.why)
     this.#body = this.#released.body(lengthsOf(every(headers, 'content-type')[0]))
     const masked = { status, reason: this.#released.maskText(reason), headers: this.#released.maskHeaders(headers) }
-    const length = contentLength(headers)
+    const length = lengthOf(headers)
     if (this.#method === 'HEAD' || status === 304 || length === 0) {
       this.sink.head(masked.status, masked.reason, masked.headers)
     } else if (length !== null && length <= COMPLETE_FIRST_BYTES) {

@@ -7,7 +7,8 @@
  */
 import { inspectable } from '../core/masking.ts'
 import type { ReleasedValues } from '../core/released-values.ts'
-import { COMPLETE_FIRST_BYTES, contentLength, MaskedSink } from './masked-response.ts'
+import { lengthOf } from './headers.ts'
+import { COMPLETE_FIRST_BYTES, MaskedSink } from './masked-response.ts'
 import type { ResponseSink } from './message.ts'
 
 export class SignedSink extends MaskedSink {
@@ -22,7 +23,7 @@ export class SignedSink extends MaskedSink {
   }
 
   override head(status: number, reason: string, headers: readonly string[]): void {
-    const large = (contentLength(headers) ?? 0) > COMPLETE_FIRST_BYTES
+    const large = (lengthOf(headers) ?? 0) > COMPLETE_FIRST_BYTES
     this.#passes = large || !inspectable(status, headers, this.#method).ok
     if (this.#passes) this.sink.head(status, this.#released.maskText(reason), this.#released.maskHeaders(headers))
     else super.head(status, reason, headers)

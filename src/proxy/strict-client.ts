@@ -4,18 +4,13 @@
  */
 import type { Readable } from 'node:stream'
 import type { ConnectionEvents, EngineOf, ForwardLimits, H1Connection } from './forward.ts'
-import { keepAliveOf, lengthOf, responseFields } from './headers.ts'
+import { HTTP_TOKEN, keepAliveOf, lengthOf, NOT_IN_VALUE, responseFields } from './headers.ts'
 import type { OutgoingRequest, OutgoingTrailers, ResponseSink, UpstreamPeer } from './message.ts'
 import { ResponseError, type ResponseEvents, ResponseReader } from './strict-response.ts'
 import type { UpstreamConnection } from './upstream.ts'
-import { upstreamFailed, upstreamTimedOut } from './upstream-failure.ts'
+import { requireFewInformational, upstreamFailed, upstreamTimedOut } from './upstream-failure.ts'
 
-/** They are written without waiting for a slow sandbox, so an upstream may not send them without end. */
-const MOST_INFORMATIONAL = 64
-const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 const TARGET = /^[\x21-\x7e\x80-\xff]+$/
-// oxlint-disable-next-line no-control-regex -- these are what a field may not hold (RFC 9110 5.5)
-const NOT_IN_FIELD = /[^\t\x20-\x7e\x80-\xff]/
 
 interface Running {
   readonly sink: ResponseSink
@@ -102,9 +97,7 @@ class StrictConnection implements H1Connection, ResponseEvents {
   informational(status: number, fields: string[]): void {
     const running = this.#running as Running
     running.informational += 1
-    if (running.informational > MOST_INFORMATIONAL) {
-      throw new ResponseError('more informational answers than anyone sends')
-    }
+    requireFewInformational(running.informational)
     // Nobody waits for a 100: the sandbox has had its own.
     if (status !== 100) running.sink.informational(status, responseFields(fields))
   }
@@ -254,7 +247,7 @@ function writeChunk(socket: UpstreamConnection['socket'], chunk: Buffer, chunked
 
 /** The request line and fields as they go out. Throws when something in them would break the framing. */
 function headOf({ method, path, headers }: OutgoingRequest, chunked: boolean): string {
-  if (!METHOD.test(method) || !TARGET.test(path)) throw new ResponseError('the request line cannot be written')
+  if (!HTTP_TOKEN.test(method) || !TARGET.test(path)) throw new ResponseError('the request line cannot be written')
   const head = `${method} ${path} HTTP/1.1\r\n${linesOf(headers)}`
   return chunked ? `${head}Transfer-Encoding: chunked\r\n\r\n` : `${head}\r\n`
 }
@@ -265,7 +258,7 @@ function linesOf(headers: readonly string[]): string {
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i] as string
     const value = headers[i + 1] as string
-    if (!METHOD.test(name) || NOT_IN_FIELD.test(value)) throw new ResponseError('a request field cannot be written')
+    if (!HTTP_TOKEN.test(name) || NOT_IN_VALUE.test(value)) throw new ResponseError('a request field cannot be written')
     lines += `${name}: ${value}\r\n`
   }
   return lines

@@ -3,6 +3,7 @@
  * lengths that repeat, disagree or share a response with a transfer coding, codings other than one `chunked`, folded lines,
  * bare CR or LF, blanks before a colon, and bytes after the end. Any cut of the bytes gives the same events.
  */
+import { HTTP_TOKEN, NOT_IN_VALUE } from './headers.ts'
 
 /** Told what was read. May throw: reading then stops with that error. */
 export interface ResponseEvents {
@@ -16,9 +17,6 @@ export interface ResponseEvents {
 
 const CRLF_CRLF = Buffer.from('\r\n\r\n', 'latin1')
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?$/
-const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-// oxlint-disable-next-line no-control-regex -- these are what a field value may not hold (RFC 9110 5.5)
-const NOT_IN_VALUE = /[^\t\x20-\x7e\x80-\xff]/
 const SIZE_LINE = /^([0-9A-Fa-f]{1,12})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/
 const MAX_SIZE_LINE = 256
 /** All the extensions of one response, of which none is used. */
@@ -195,7 +193,7 @@ function parseFields(text: string, at: number): string[] {
     if (colon === -1 || colon >= to) throw new ResponseError('a field has no colon')
     const name = text.slice(from, colon)
     const value = trimBlanks(text, colon + 1, to)
-    if (!NAME.test(name)) throw new ResponseError('a field has no valid name')
+    if (!HTTP_TOKEN.test(name)) throw new ResponseError('a field has no valid name')
     if (NOT_IN_VALUE.test(value)) throw new ResponseError('a field value holds a control character')
     fields.push(name, value)
     from = to + 2

@@ -5,10 +5,7 @@ import type { ConnectionEvents, EngineOf, ForwardLimits, H1Connection } from './
 import { keepAliveOf, requireKnownFraming, responseFields } from './headers.ts'
 import type { Destination, OutgoingRequest, ResponseSink, UpstreamPeer } from './message.ts'
 import type { UpstreamConnection } from './upstream.ts'
-import { upstreamFailed, upstreamTimedOut } from './upstream-failure.ts'
-
-/** They are written without waiting for a slow sandbox, so an upstream may not send them without end. */
-const MOST_INFORMATIONAL = 64
+import { requireFewInformational, upstreamFailed, upstreamTimedOut } from './upstream-failure.ts'
 
 export const undiciClient: EngineOf = (opened, destination, limits, events) =>
   new UndiciConnection(opened, destination, limits, events)
@@ -115,8 +112,10 @@ class ResponseHandler implements Dispatcher.DispatchHandler {
     if (status >= 200) {
       this.#answered(raw)
       this.#sink.head(status, reasonBytes(reason), fields)
-    } else if (++this.#informational <= MOST_INFORMATIONAL) this.#sink.informational(status, fields)
-    else throw new Error('more informational answers than anyone sends')
+      return
+    }
+    requireFewInformational(++this.#informational)
+    this.#sink.informational(status, fields)
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {

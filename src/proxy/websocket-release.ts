@@ -7,6 +7,7 @@ import type { DecideInBody } from '../core/body-substitution.ts'
 import type { CoatcheckError } from '../core/errors.ts'
 import type { OccurrenceBudget } from '../core/occurrence-budget.ts'
 import type { ReleasedValues } from '../core/released-values.ts'
+import type { SandboxIdentity } from '../core/sandbox.ts'
 import type { MountedSecret } from '../core/secret.ts'
 import {
   type ContentContext,
@@ -19,7 +20,7 @@ import {
   requireNoneWithheld,
   withdrawnFromMessages,
 } from './content-release.ts'
-import type { ExchangeRequest, OutgoingUpgrade } from './message.ts'
+import type { ExchangeRequest, OutgoingUpgrade, UpgradeSocket } from './message.ts'
 import { FrameReader, FrameWriter } from './websocket-frames.ts'
 import { SandboxMessages, UpstreamMessages } from './websocket-messages.ts'
 
@@ -48,12 +49,20 @@ export interface Inspection {
 }
 
 /** Null for an ordinary request. Reads no value. */
-export async function outgoingUpgrade(
+export function outgoingUpgrade(
   ports: MessagePorts,
   { sandbox, upgrade }: ExchangeRequest,
   context: MessageContext,
-): Promise<OutgoingUpgrade | null> {
-  if (upgrade === null) return null
+): Promise<OutgoingUpgrade> | null {
+  return upgrade === null ? null : upgradeOf(ports, sandbox, upgrade, context)
+}
+
+async function upgradeOf(
+  ports: MessagePorts,
+  sandbox: SandboxIdentity,
+  upgrade: UpgradeSocket,
+  context: MessageContext,
+): Promise<OutgoingUpgrade> {
   const placeable = await placeableSecrets(ports, { sandbox, ...context }, 'websocket')
   const { released } = context
   if (placeable.length === 0 && (released?.masker ?? null) === null) return { ...upgrade, inspection: null }
