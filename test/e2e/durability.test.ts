@@ -2,63 +2,29 @@
  * Death at any moment. When the process is killed while sandboxes send, every value that reached the upstream has its
  * release event on disk; it starts again by itself on what is there, goes on releasing, and the audit verifies.
  */
-import { readFile } from 'node:fs/promises'
 import http from 'node:http'
-import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import tls, { type TLSSocket } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { assertNoLeak, canary } from '../support/leak-check.ts'
-import { RecordingUpstream } from '../support/recording-upstream.ts'
+import { HOST, ProcessRig } from '../support/process-rig.ts'
 import { proxyAuthorization } from '../support/sandbox-client.ts'
-import { ServerProcess } from '../support/server-process.ts'
-import { TestAuthority } from '../support/test-authority.ts'
 import { until } from '../support/until.ts'
 import { Wire } from '../support/wire.ts'
 
-const HOST = 'api.test'
 const CLIENTS = 8
 const ROUNDS = 3
 
-interface Created {
-  readonly placeholder: string
-  readonly name: string
-  readonly token: string
-}
-
 describe('a server that is killed while 8 clients send', () => {
-  const value = canary('durability')
-  let authority: TestAuthority
-  let upstream: RecordingUpstream
-  let server: ServerProcess
-  let placeholder: string
-  let sandbox: Created
-  let ca: string
-  const seen: Buffer[] = []
-
+  let rig: ProcessRig
   beforeAll(async () => {
-    authority = await TestAuthority.create()
-    upstream = await RecordingUpstream.start({ authority, host: HOST })
-    server = await ServerProcess.prepare({
-      COATCHECK_UPSTREAM_EXTRACA: authority.caFile,
-      COATCHECK_UPSTREAM_RESOLVE: JSON.stringify({ [HOST]: '127.0.0.1' }),
-      COATCHECK_EGRESS_PRIVATEADDRESSES: '["127.0.0.0/8"]',
-      COATCHECK_EGRESS_PORTS: JSON.stringify([upstream.port]),
-    })
-    const secret = await server.command(['secret', 'create', 'key', '--hosts', HOST, '--value-stdin'], value)
-    placeholder = (secret as Created).placeholder
-    sandbox = (await server.command(['sandbox', 'create', 'box', '--mount', 'KEY=key'])) as Created
-    ca = await readFile(join(server.folder, 'data', 'authority.cert.pem'), 'utf8')
+    rig = await ProcessRig.prepare('durability')
   })
   afterAll(async () => {
-    await server.kill()
-    const files = await server.files()
-    await Promise.all([server.remove(), upstream.stop(), authority.remove()])
-    assertNoLeak(value, { 'what the sandbox saw': Buffer.concat(seen), 'what it printed': server.printed, ...files })
+    await rig.stop()
   })
 
   /** A tunnel with TLS inside; null when the server is gone. */
   async function dial(): Promise<TLSSocket | null> {
+    const { server, upstream, sandbox, ca } = rig.parts
     const authorityText = `${HOST}:${upstream.port}`
     const [name, proof] = proxyAuthorization(sandbox)
     const headers = { host: authorityText, [name]: proof }
@@ -85,10 +51,11 @@ describe('a server that is killed while 8 clients send', () => {
   async function sendAll(prefix: string, most = Number.POSITIVE_INFINITY): Promise<number> {
     const socket = await dial()
     if (socket === null) return 0
-    const wire = new Wire(socket, (chunk) => seen.push(chunk))
+    const wire = new Wire(socket, (chunk) => rig.seen.push(chunk))
     let answered = 0
     try {
       while (answered < most) {
+        const { upstream, placeholder } = rig.parts
         const credential = `Authorization: Bearer ${placeholder}`
         wire.write(`GET /${prefix}/${answered} HTTP/1.1\r\nHost: ${HOST}:${upstream.port}\r\n${credential}\r\n\r\n`)
         if ((await wire.message()).status !== 200) break
@@ -101,18 +68,10 @@ describe('a server that is killed while 8 clients send', () => {
     return answered
   }
 
-  /** Paths of all release events on disk. */
-  function released(): Set<string> {
-    const database = new DatabaseSync(server.databaseFile)
-    const rows = database.prepare(`SELECT body FROM audit_events`).all() as { body: string }[]
-    database.close()
-    const events = rows.map((row) => JSON.parse(row.body) as { kind: string; path: string })
-    return new Set(events.filter((event) => event.kind === 'release').map((event) => event.path))
-  }
-
   it.each(Array.from({ length: ROUNDS }, (_none, round) => ({ round })))(
     'has an event for every value that left, and starts again (round $round)',
     async ({ round }) => {
+      const { server, upstream, value } = rig.parts
       await server.start()
       const before = upstream.requests.length
       const clients = Array.from({ length: CLIENTS }, (_none, i) => sendAll(`${round}-${i}`))
@@ -123,7 +82,7 @@ describe('a server that is killed while 8 clients send', () => {
 
       const arrived = upstream.requests.slice(before)
       expect(arrived.every((request) => request.headers.authorization === `Bearer ${value}`)).toBe(true)
-      const onDisk = released()
+      const onDisk = rig.released()
       expect(arrived.map((request) => request.target).filter((path) => !onDisk.has(path))).toEqual([])
 
       await server.start()
@@ -134,10 +93,11 @@ describe('a server that is killed while 8 clients send', () => {
   )
 
   it('ends in good order when it is asked to, and verifies', async () => {
+    const { server } = rig.parts
     await server.start()
     expect(await sendAll('last', 5)).toBe(5)
     await server.kill('SIGTERM')
-    expect([...released()].filter((path) => path.startsWith('/last/'))).toHaveLength(5)
+    expect([...rig.released()].filter((path) => path.startsWith('/last/'))).toHaveLength(5)
     expect(await server.command(['audit', 'verify'])).toMatchObject({ ok: true, firstBad: null })
   })
 })
