@@ -12,6 +12,7 @@ import { promisify } from 'node:util'
 import type { AuditEvent } from '../core/audit-event.ts'
 import { CoatcheckError } from '../core/errors.ts'
 import { uuidv7 } from '../core/id.ts'
+import { isoTime } from '../core/iso-time.ts'
 import type { AuditJournal, Clock, Log } from '../core/ports.ts'
 import { CHECKPOINT_FILE } from './checkpoint.ts'
 import { type EventGroup, newGroup, serialise } from './event-group.ts'
@@ -226,7 +227,7 @@ export class AuditLog implements AuditJournal {
   }
 
   async #send(events: string, checkpoint: boolean, last: boolean, count = 0): Promise<WriterReply> {
-    const time = new Date(this.#options.clock()).toISOString()
+    const time = isoTime(this.#options.clock())
     const reply = await this.#thread.send({ events, time, checkpoint, last })
     if (reply.kind === 'written') this.#succeeded(reply, count)
     if (reply.kind === 'refused') this.#refused(reply.detail)

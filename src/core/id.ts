@@ -8,16 +8,20 @@ import { randomUUID } from 'node:crypto'
 const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 const ULID = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/
 
+/** The time part of the last id, and the millisecond that it is of: under load many ids share it. */
+let lastTime = Number.NaN
+let lastPrefix = ''
+
 /** A UUIDv7 in lower case; `now` in milliseconds since the epoch. Ids of one millisecond are in no particular order. */
 export function uuidv7(now: number): string {
   const time = Math.floor(now)
-  // In two halves, each a small integer: the hexadecimal of a larger number is worked out digit by digit.
-  const high = Math.floor(time / 0x10000)
-    .toString(16)
-    .padStart(8, '0')
-  const low = (time % 0x10000).toString(16).padStart(4, '0')
+  if (time !== lastTime) {
+    const digits = time.toString(16).padStart(12, '0')
+    lastPrefix = `${digits.slice(0, 8)}-${digits.slice(8)}-7`
+    lastTime = time
+  }
   // randomUUID() is a version 4 id over Node's own pool of entropy, at about 0.1 µs: all but its time part and version stays.
-  return `${high}-${low}-7${randomUUID().slice(15)}`
+  return lastPrefix + randomUUID().slice(15)
 }
 
 /** True for the text form of a UUID of any version, in lower case. */

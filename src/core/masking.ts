@@ -59,10 +59,16 @@ export class Masker {
     return new StreamingReplacer(this.needles, sameLength)
   }
 
-  /** One look over all of them: few answers hold a value in their fields. */
+  /** One look over all that are long enough: few answers hold a value in their fields. */
   #mayHold(raw: readonly string[]): boolean {
-    for (let i = 0; i < raw.length; i += 2) if ((raw[i] as string).length >= this.needles.shortest) return true
-    const all = Buffer.from(raw.join('\n'), 'latin1')
+    const { shortest } = this.needles
+    const long: string[] = []
+    for (let i = 0; i < raw.length; i += 2) {
+      if ((raw[i] as string).length >= shortest) return true
+      if ((raw[i + 1] as string).length >= shortest) long.push(raw[i + 1] as string)
+    }
+    if (long.length === 0) return false
+    const all = Buffer.from(long.join('\n'), 'latin1')
     return this.needles.replaceIn(all) !== all
   }
 

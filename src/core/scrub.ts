@@ -128,14 +128,12 @@ export class Scrubber {
 
 /** A JSON line with DEL, C1 controls, line separators and direction marks escaped; C0 ones already are. */
 export function escapeUnprintable(line: string): string {
-  if (!UNPRINTABLE.test(line)) return line
-  return line.replace(
-    new RegExp(UNPRINTABLE, 'g'),
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  )
+  // Nearly every line is ASCII, which is seen at once, and DEL is the only one of it.
+  if (Buffer.byteLength(line) === line.length && !line.includes('\x7f')) return line
+  return line.replace(UNPRINTABLE, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-const UNPRINTABLE = /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/
+const UNPRINTABLE = /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g
 
 /** A long form by four windows in its middle, one of which is aligned wherever it stands; a short one by its middle. */
 function needlesOf(text: string): Needle[] {

@@ -12,6 +12,8 @@ export interface SwappedText {
   readonly valueBytes: number
 }
 
+const NONE: readonly SwappedText[] = Object.freeze([])
+
 /** Those in the head that `substitute` made of the one received, with these releases. */
 export function swappedTexts(
   received: RequestHead,
@@ -25,6 +27,7 @@ export function swappedTexts(
     const bytes = releases.get(token)?.value.byteLength ?? 0
     valueBytes.set(spot.pair, Math.max(bytes, valueBytes.get(spot.pair) ?? 0))
   }
+  if (valueBytes.size === 0) return NONE
   return Array.from(valueBytes, ([pair, bytes]) => ({
     sent: SecretValue.fromText(credentialsIn(sent.headers[pair + 1] as string)),
     received: credentialsIn(received.headers[pair + 1] as string),

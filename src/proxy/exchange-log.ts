@@ -5,6 +5,7 @@
 import type { AuditedSecret, ExchangeDecision, ExchangeEvent, ReleaseEvent } from '../core/audit-event.ts'
 import { asCoatcheckError, CoatcheckError } from '../core/errors.ts'
 import { uuidv7 } from '../core/id.ts'
+import { isoTime } from '../core/iso-time.ts'
 import type { AuditJournal, Clock, Log } from '../core/ports.ts'
 import type { SandboxIdentity } from '../core/sandbox.ts'
 import type { Destination, ForwardObserver, UpstreamPeer } from './message.ts'
@@ -126,7 +127,7 @@ export class ExchangeRecord implements ForwardObserver {
     return {
       kind,
       id,
-      time: new Date(now).toISOString(),
+      time: isoTime(now),
       exchange: this.id,
       workspace: this.#sandbox?.workspaceId ?? null,
       sandbox: this.#sandbox?.name ?? null,

@@ -34,6 +34,7 @@ export interface ExchangePorts extends ExchangeLogPorts, BodyPorts {
 export async function runExchange(ports: ExchangePorts, request: ExchangeRequest, client: ResponseSink): Promise<void> {
   const record = new ExchangeRecord(ports, request.id, request.method, request.sandbox)
   let body: OutgoingBody | null = null
+  let sink = client
   try {
     const { destination, path, hostField } = routeRequest(request)
     record.routed(destination, path)
@@ -59,18 +60,18 @@ export async function runExchange(ports: ExchangePorts, request: ExchangeRequest
     body = await outgoingBody(ports, signing.request, { ...context, headers: swapped.headers, signed })
 
     const masked = released !== null && (released.masker !== null || body.mayRelease)
-    const answer = signing.answerTo(client)
     const { method } = request
-    const sink = masked ? new DecodedSink(new MaskedSink(answer, released, method), method) : answer
+    sink = signing.answerTo(client)
+    if (masked) sink = new DecodedSink(new MaskedSink(sink, released, method), method)
     const upgrade = await outgoingUpgrade(ports, request, context)
     const to = { workspaceId: request.sandbox.workspaceId, destination }
     const outgoing = { ...swapped, ...to, upgrade, body: body.stream, trailers: body.trailers, received: request }
     outgoing.headers = masked ? askInspectable(body.headers) : body.headers
     const forwarder = upgrade === null ? ports.forwarder : ports.upgrader
-    const sent = forwarder.forward(signing.outgoing(outgoing), sink, record)
-    await sent.catch((error: unknown) => Promise.reject(sink.explain(error)))
+    await forwarder.forward(signing.outgoing(outgoing), sink, record)
     await sink.settled()
-  } catch (error) {
+  } catch (thrown) {
+    const error = sink.explain(thrown)
     record.failed(client.gone ? 'client_aborted' : error)
     reject(client, error, request.id)
   } finally {

@@ -24,6 +24,8 @@ const HOP_BY_HOP = new Set([
 /** Names `Connection` may list without harm: they are connection options, not fields. */
 const CONNECTION_OPTIONS = new Set([...HOP_BY_HOP, 'close', 'trailer'])
 
+const NONE: readonly string[] = Object.freeze([])
+
 /** End-to-end fields whose removal would change what the request means. */
 const NEVER_NOMINATED = new Set([
   'host',
@@ -64,9 +66,7 @@ export function every(headers: readonly string[], name: string): readonly string
 
 function nominated(connection: string, into: Set<string> | null): Set<string> | null {
   let names = into
-  for (const part of connection.split(',')) {
-    const name = part.trim().toLowerCase()
-    if (name === '' || CONNECTION_OPTIONS.has(name)) continue
+  for (const name of fieldsNamedIn(connection)) {
     if (NEVER_NOMINATED.has(name) || isCredentialHeader(name)) {
       throw new CoatcheckError(
         'bad_request',
@@ -77,6 +77,17 @@ function nominated(connection: string, into: Set<string> | null): Set<string> | 
     names = (names ?? new Set<string>()).add(name)
   }
   return names
+}
+
+/** The fields that a Connection field names, in lower case; its options are none. */
+function fieldsNamedIn(connection: string): readonly string[] {
+  const list = connection.toLowerCase()
+  // Nearly all say one thing.
+  if (list === 'keep-alive' || list === 'close') return NONE
+  return list
+    .split(',')
+    .map((part) => part.trim())
+    .filter((name) => name !== '' && !CONNECTION_OPTIONS.has(name))
 }
 
 function isConnection(name: string): boolean {
@@ -116,11 +127,8 @@ export function responseFields(headers: readonly string[]): string[] {
   let names: Set<string> | null = null
   for (let i = 0; i < headers.length; i += 2) {
     if (!isConnection(headers[i] as string)) continue
-    for (const part of (headers[i + 1] as string).split(',')) {
-      const name = part.trim().toLowerCase()
-      if (name !== '' && !CONNECTION_OPTIONS.has(name) && !NEVER_NOMINATED.has(name)) {
-        names = (names ?? new Set<string>()).add(name)
-      }
+    for (const name of fieldsNamedIn(headers[i + 1] as string)) {
+      if (!NEVER_NOMINATED.has(name)) names = (names ?? new Set<string>()).add(name)
     }
   }
   const kept: string[] = []
