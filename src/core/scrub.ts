@@ -35,8 +35,10 @@ export class Scrubber {
   /** Oldest first. */
   readonly #watched = new Map<string, Watched>()
   readonly #byWindow = new Map<number, Needle[]>()
-  /** How many needles share a window's slot, so that most positions of a line cost one look. */
+  /** How many needles share a window's slot. */
   readonly #slots = new Uint16Array(1 << BITS)
+  /** A bit for each slot that is not empty: small enough to stay at hand, so that most positions of a line cost one look. */
+  readonly #taken = new Int32Array(1 << (BITS - 5))
   #characters = 0
   #newest: SecretValue | null = null
   /** Needles too short to be found by aligned windows alone: while there are any, every window of a line is looked at. */
@@ -81,9 +83,11 @@ export class Scrubber {
     const spans: { start: number; end: number }[] = []
     const step = this.#short === 0 ? WINDOW : 1
     const windows = windowsOf(line)
+    const taken = this.#taken
     for (let at = 0; at + WINDOW <= line.length; at += step) {
       const window = windows.getInt32(at)
-      if (this.#slots[slotOf(window)] === 0) continue
+      const slot = slotOf(window)
+      if ((((taken[slot >> 5] as number) >> (slot & 31)) & 1) === 0) continue
       for (const { text, offset } of this.#byWindow.get(window) ?? []) {
         const start = at - offset
         if (start >= 0 && line.startsWith(text, start)) spans.push({ start, end: start + text.length })
@@ -122,7 +126,11 @@ export class Scrubber {
 
   #count(window: number, by: number): void {
     const slot = slotOf(window)
-    this.#slots[slot] = (this.#slots[slot] as number) + by
+    const count = (this.#slots[slot] as number) + by
+    this.#slots[slot] = count
+    const bit = 1 << (slot & 31)
+    const others = (this.#taken[slot >> 5] as number) & ~bit
+    this.#taken[slot >> 5] = count === 0 ? others : others | bit
   }
 }
 

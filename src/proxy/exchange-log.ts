@@ -4,6 +4,7 @@
  */
 import type { AuditedSecret, ExchangeDecision, ExchangeEvent, ReleaseEvent } from '../core/audit-event.ts'
 import { asCoatcheckError, CoatcheckError } from '../core/errors.ts'
+import { flatText } from '../core/flat-text.ts'
 import { uuidv7 } from '../core/id.ts'
 import { isoTime } from '../core/iso-time.ts'
 import type { AuditJournal, Clock, Log } from '../core/ports.ts'
@@ -44,7 +45,7 @@ export class ExchangeRecord implements ForwardObserver {
   routed(destination: Destination, path: string | null): void {
     this.#destination = destination
     const query = path?.indexOf('?') ?? -1
-    this.#path = path === null || query < 0 ? path : path.slice(0, query)
+    this.#path = path === null || query < 0 ? path : flatText(path.slice(0, query))
   }
 
   /** Placeholders sent on as they were. */

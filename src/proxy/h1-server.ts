@@ -9,7 +9,7 @@ import { CoatcheckError } from '../core/errors.ts'
 import { uuidv7 } from '../core/id.ts'
 import type { Clock } from '../core/ports.ts'
 import { H1Sink } from './h1-sink.ts'
-import { lengthOf } from './headers.ts'
+import { isNamed, lengthOf } from './headers.ts'
 import type { ExchangeRequest, UpgradeSocket } from './message.ts'
 import { rejectionBytes } from './rejection.ts'
 import { Turns } from './turns.ts'
@@ -176,8 +176,8 @@ function parsed(
 function hasBody(headers: readonly string[]): boolean {
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i] as string
-    if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') return true
-    if (name.length === 14 && name.toLowerCase() === 'content-length' && headers[i + 1] !== '0') return true
+    if (isNamed(name, 'transfer-encoding')) return true
+    if (isNamed(name, 'content-length') && headers[i + 1] !== '0') return true
   }
   return false
 }

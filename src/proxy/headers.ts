@@ -42,11 +42,16 @@ export const HTTP_TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 // oxlint-disable-next-line no-control-regex -- these are what a value may not hold (RFC 9110 5.5)
 export const NOT_IN_VALUE = /[^\t\x20-\x7e\x80-\xff]/
 
+/** Whether a field's name, in any case, is that (lower-case) one: most differ in length, which costs nothing to see. */
+export function isNamed(name: string, wanted: string): boolean {
+  return name.length === wanted.length && name.toLowerCase() === wanted
+}
+
 /** The value of the only field of that (lower-case) name; undefined when absent; throws when there are several. */
 export function single(headers: readonly string[], name: string): string | undefined {
   let found: string | undefined
   for (let i = 0; i < headers.length; i += 2) {
-    if ((headers[i] as string).toLowerCase() !== name) continue
+    if (!isNamed(headers[i] as string, name)) continue
     if (found !== undefined) {
       throw new CoatcheckError('bad_request', `The request has two ${name} fields.`, `Send ${name} once.`)
     }
@@ -59,7 +64,7 @@ export function single(headers: readonly string[], name: string): string | undef
 export function every(headers: readonly string[], name: string): readonly string[] {
   const values: string[] = []
   for (let i = 0; i < headers.length; i += 2) {
-    if ((headers[i] as string).toLowerCase() === name) values.push(headers[i + 1] as string)
+    if (isNamed(headers[i] as string, name)) values.push(headers[i + 1] as string)
   }
   return values
 }
@@ -90,15 +95,11 @@ function fieldsNamedIn(connection: string): readonly string[] {
     .filter((name) => name !== '' && !CONNECTION_OPTIONS.has(name))
 }
 
-function isConnection(name: string): boolean {
-  return name.length === 10 && name.toLowerCase() === 'connection'
-}
-
 /** The (lower-case) names of fields that `Connection` nominates; null when it nominates none. Throws `bad_request`. */
 export function nominatedIn(headers: readonly string[]): ReadonlySet<string> | null {
   let names: Set<string> | null = null
   for (let i = 0; i < headers.length; i += 2) {
-    if (isConnection(headers[i] as string)) names = nominated(headers[i + 1] as string, names)
+    if (isNamed(headers[i] as string, 'connection')) names = nominated(headers[i + 1] as string, names)
   }
   return names
 }
@@ -126,7 +127,7 @@ export function requestFields(headers: readonly string[], host: string): string[
 export function responseFields(headers: readonly string[]): string[] {
   let names: Set<string> | null = null
   for (let i = 0; i < headers.length; i += 2) {
-    if (!isConnection(headers[i] as string)) continue
+    if (!isNamed(headers[i] as string, 'connection')) continue
     for (const name of fieldsNamedIn(headers[i + 1] as string)) {
       if (!NEVER_NOMINATED.has(name)) names = (names ?? new Set<string>()).add(name)
     }
@@ -158,8 +159,7 @@ export function requireKnownFraming(headers: readonly string[]): void {
 /** The Content-Length; null when there is none. Only of fields whose framing was checked before. */
 export function lengthOf(headers: readonly string[]): number | null {
   for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i] as string
-    if (name.length === 14 && name.toLowerCase() === 'content-length') return Number(headers[i + 1])
+    if (isNamed(headers[i] as string, 'content-length')) return Number(headers[i + 1])
   }
   return null
 }
@@ -167,8 +167,7 @@ export function lengthOf(headers: readonly string[]): number | null {
 /** How long an upstream keeps a silent connection, in milliseconds; null when it does not say. */
 export function keepAliveOf(headers: readonly string[]): number | null {
   for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i] as string
-    if (name.length !== 10 || name.toLowerCase() !== 'keep-alive') continue
+    if (!isNamed(headers[i] as string, 'keep-alive')) continue
     const match = /(?:^|[,;\s])timeout=([0-9]{1,6})/i.exec(headers[i + 1] as string)
     if (match !== null) return Number(match[1]) * 1000
   }

@@ -5,6 +5,7 @@
 import type { AuditedSecret } from '../core/audit-event.ts'
 import { tooOften } from '../core/body-decision.ts'
 import { CoatcheckError } from '../core/errors.ts'
+import { flatText } from '../core/flat-text.ts'
 import type { MaskerCache } from '../core/masking.ts'
 import { OccurrenceBudget } from '../core/occurrence-budget.ts'
 import { formatSpot } from '../core/placement.ts'
@@ -117,6 +118,7 @@ export function releasedBy(
 export function auditedSecrets(releases: Releases): readonly AuditedSecret[] {
   return releases.occurrences.map((occurrence) => {
     const { secret } = releases.byToken.get(occurrence.token) as Release
-    return { id: secret.id, name: secret.name, version: secret.version, placement: formatSpot(occurrence.spot) }
+    const placement = flatText(formatSpot(occurrence.spot))
+    return { id: secret.id, name: secret.name, version: secret.version, placement }
   })
 }

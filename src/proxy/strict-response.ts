@@ -3,7 +3,7 @@
  * lengths that repeat, disagree or share a response with a transfer coding, codings other than one `chunked`, folded lines,
  * bare CR or LF, blanks before a colon, and bytes after the end. Any cut of the bytes gives the same events.
  */
-import { HTTP_TOKEN, NOT_IN_VALUE } from './headers.ts'
+import { HTTP_TOKEN, isNamed, NOT_IN_VALUE } from './headers.ts'
 
 /** Told what was read. May throw: reading then stops with that error. */
 export interface ResponseEvents {
@@ -219,10 +219,10 @@ function framingOf(fields: readonly string[], isHttp11: boolean, bodyless: boole
   let coding: string | undefined
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i] as string
-    if (name.length === 14 && name.toLowerCase() === 'content-length') {
+    if (isNamed(name, 'content-length')) {
       if (length !== undefined) throw new ResponseError('it has two lengths')
       length = fields[i + 1] as string
-    } else if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') {
+    } else if (isNamed(name, 'transfer-encoding')) {
       if (coding !== undefined) throw new ResponseError('it has two transfer codings')
       coding = fields[i + 1] as string
     }
@@ -240,7 +240,7 @@ function framingOf(fields: readonly string[], isHttp11: boolean, bodyless: boole
 
 function closes(fields: readonly string[]): boolean {
   for (let i = 0; i < fields.length; i += 2) {
-    if ((fields[i] as string).length !== 10 || (fields[i] as string).toLowerCase() !== 'connection') continue
+    if (!isNamed(fields[i] as string, 'connection')) continue
     if (/(?:^|,)[\t ]*close[\t ]*(?:,|$)/i.test(fields[i + 1] as string)) return true
   }
   return false
