@@ -178,6 +178,7 @@ function compileRules(settings: EgressSettings): (host: string) => readonly Comp
     const hint = 'A rule is a host with, if wanted, ports, methods and paths.'
     throw new CoatcheckError('invalid_input', `The egress rules are not usable: ${mistakes.join('; ')}.`, hint)
   }
+  if (settings.rules.length === 0) return () => everywhere
   return (host) => [...everywhere, ...index.matching(host)]
 }
 

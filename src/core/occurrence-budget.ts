@@ -12,16 +12,17 @@ export function maxOccurrencesOf(secret: MountedSecret): number {
 
 /** For one exchange: its target, body and trailers, or its WebSocket messages, share it. */
 export class OccurrenceBudget {
-  readonly #used = new Map<string, number>()
+  #used: Map<string, number> | null = null
 
   /** True while one more of this secret may be put. */
   allows(secret: MountedSecret): boolean {
-    return (this.#used.get(secret.id) ?? 0) < maxOccurrencesOf(secret)
+    return (this.#used?.get(secret.id) ?? 0) < maxOccurrencesOf(secret)
   }
 
   /** Uses one; false, and nothing used, when none is left. */
   take(secret: MountedSecret): boolean {
     if (!this.allows(secret)) return false
+    this.#used ??= new Map()
     this.#used.set(secret.id, (this.#used.get(secret.id) ?? 0) + 1)
     return true
   }

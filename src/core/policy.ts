@@ -39,9 +39,10 @@ export function decideRelease(secret: MountedSecret | undefined, spot: Spot, con
 
 function refuseState(secret: MountedSecret, now: number): ReleaseDecision | undefined {
   const { name } = secret
-  const rotate = `Store a new value: coatcheck secret rotate ${name}`
-  if (secret.state === 'disabled') return refuse('disabled', `Secret "${name}" is disabled.`, rotate)
-  if (secret.state === 'exhausted') return refuse('exhausted', `Secret "${name}" is used up.`, rotate)
+  if (secret.state !== 'current') {
+    const why = secret.state === 'disabled' ? 'is disabled' : 'is used up'
+    return refuse(secret.state, `Secret "${name}" ${why}.`, `Store a new value: coatcheck secret rotate ${name}`)
+  }
   if (secret.expiresAt !== null && now >= secret.expiresAt) {
     return refuse(
       'expired',

@@ -45,6 +45,15 @@ interface Edit {
   readonly text: string
 }
 
+/** A header value (by its pair), or the target, with what is put into it. */
+interface EditedText {
+  readonly pair: number
+  readonly first: Occurrence
+  readonly edits: Edit[]
+}
+
+/** Stands for the target where headers have the number of their pair. */
+const TARGET_PAIR = -1
 const NO_OCCURRENCES: readonly Occurrence[] = Object.freeze([])
 /** RFC 7235: the scheme in any case, blanks, then the credentials. */
 const BASIC = /^basic[ \t]+/i
@@ -97,23 +106,23 @@ export function substitute(
   occurrences: readonly Occurrence[],
   releases: ReadonlyMap<string, Release>,
 ): RequestHead {
-  const inPlace = new Map<number, { readonly first: Occurrence; readonly edits: Edit[] }>()
+  const texts: EditedText[] = []
   for (const occurrence of occurrences) {
     const release = releases.get(occurrence.token)
     if (release === undefined || !allowsSpot(release.secret.placements, occurrence.spot)) continue
     if (!matchesDress(head, occurrence, release.secret)) continue
     const edit = editFor(head, occurrence, release)
-    const key = isField(occurrence.spot) ? occurrence.spot.pair : -1
-    const sameText = inPlace.get(key)
-    if (sameText === undefined) inPlace.set(key, { first: occurrence, edits: [edit] })
+    const pair = isField(occurrence.spot) ? occurrence.spot.pair : TARGET_PAIR
+    const sameText = texts.find((text) => text.pair === pair)
+    if (sameText === undefined) texts.push({ pair, first: occurrence, edits: [edit] })
     else sameText.edits.push(edit)
   }
-  if (inPlace.size === 0) return head
+  if (texts.length === 0) return head
   let path = head.path
   const headers = head.headers.slice()
-  for (const [pair, { first, edits }] of inPlace) {
+  for (const { pair, first, edits } of texts) {
     const text = splice(textOf(head, first), edits)
-    if (pair === -1) path = checkedTarget(text)
+    if (pair === TARGET_PAIR) path = checkedTarget(text)
     else headers[pair + 1] = first.decoded === null ? text : encodeBasic(headers[pair + 1] as string, text)
   }
   return { method: head.method, path, headers }

@@ -21,13 +21,14 @@ export function swappedTexts(
   occurrences: readonly Occurrence[],
   releases: ReadonlyMap<string, Release>,
 ): readonly SwappedText[] {
-  const valueBytes = new Map<number, number>()
+  let valueBytes: Map<number, number> | null = null
   for (const { token, spot } of occurrences) {
     if (spot.kind !== 'header' || !spot.basic) continue
     const bytes = releases.get(token)?.value.byteLength ?? 0
+    valueBytes ??= new Map()
     valueBytes.set(spot.pair, Math.max(bytes, valueBytes.get(spot.pair) ?? 0))
   }
-  if (valueBytes.size === 0) return NONE
+  if (valueBytes === null) return NONE
   return Array.from(valueBytes, ([pair, bytes]) => ({
     sent: SecretValue.fromText(credentialsIn(sent.headers[pair + 1] as string)),
     received: credentialsIn(received.headers[pair + 1] as string),

@@ -40,7 +40,7 @@ function requireForwardable(request: ExchangeRequest): void {
   }
 }
 
-function hostField(headers: readonly string[], scheme: Scheme): Authority {
+function onlyHost(headers: readonly string[]): string {
   const fields = every(headers, 'host')
   const [host] = fields
   if (fields.length !== 1 || host === undefined) {
@@ -49,7 +49,11 @@ function hostField(headers: readonly string[], scheme: Scheme): Authority {
       'Send exactly one Host field that names the destination.',
     )
   }
-  return parseAuthority(host, DEFAULT_PORT[scheme])
+  return host
+}
+
+function hostField(headers: readonly string[], scheme: Scheme): Authority {
+  return parseAuthority(onlyHost(headers), DEFAULT_PORT[scheme])
 }
 
 function same(left: Authority, right: Authority): boolean {
@@ -65,14 +69,16 @@ function routeInTunnel(request: ExchangeRequest, tunnel: Tunnel): Routed {
   if (!request.target.startsWith('/')) {
     throw badRequest('Inside a tunnel the request target must be a path.', 'Send an origin-form target such as "/".')
   }
-  if (!same(hostField(request.headers, scheme), tunnel.authority)) {
-    throw new CoatcheckError(
-      'misdirected',
-      'The Host field names another host than the tunnel was opened to.',
-      'Open a tunnel for each host.',
-    )
-  }
-  return routed(scheme, tunnel.authority, request.target)
+  const route = routed(scheme, tunnel.authority, request.target)
+  // Most clients write it as it goes on: then there is nothing to read.
+  const names =
+    onlyHost(request.headers) === route.hostField || same(hostField(request.headers, scheme), tunnel.authority)
+  if (names) return route
+  throw new CoatcheckError(
+    'misdirected',
+    'The Host field names another host than the tunnel was opened to.',
+    'Open a tunnel for each host.',
+  )
 }
 
 function routeAbsolute(request: ExchangeRequest): Routed {

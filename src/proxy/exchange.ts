@@ -32,21 +32,22 @@ export interface ExchangePorts extends ExchangeLogPorts, BodyPorts {
 
 /** Runs one exchange. Never rejects: whatever goes wrong is answered on the sink and recorded. */
 export async function runExchange(ports: ExchangePorts, request: ExchangeRequest, client: ResponseSink): Promise<void> {
-  const record = new ExchangeRecord(ports, request.id, request.method, request.sandbox)
+  const { method, sandbox } = request
+  const record = new ExchangeRecord(ports, request.id, method, sandbox)
   let body: OutgoingBody | null = null
   let sink = client
   try {
     const { destination, path, hostField } = routeRequest(request)
     record.routed(destination, path)
-    const egress = ports.egress.decide({ ...destination, method: request.method, path })
+    const egress = ports.egress.decide({ ...destination, method, path })
     if (!egress.allow) throw new CoatcheckError(egress.reason, egress.message, egress.hint)
     ports.loops.check(request.headers)
 
     const fields = ports.loops.mark(requestFields(request.headers, hostField), request.httpVersion)
-    const head = { method: request.method, path, headers: fields }
+    const head = { method, path, headers: fields }
     const found = findPlaceholders(head)
     const releases =
-      found.length === 0 ? nothingReleased() : await decideReleases(ports, request.sandbox, destination, head, found)
+      found.length === 0 ? nothingReleased() : await decideReleases(ports, sandbox, destination, head, found)
     record.withheld(releases.withheld)
     const releasing = releases.occurrences.length > 0
     if (releasing) await record.release(auditedSecrets(releases))
@@ -55,17 +56,16 @@ export async function runExchange(ports: ExchangePorts, request: ExchangeRequest
     const released = ports.maskers === null ? null : releasedBy(ports.maskers, releases, head, swapped)
     const signing = await signingOf(ports, request, { destination, path, record, client })
     if (signing.request.expectsContinue) client.informational(100, [])
-    const context = { destination, record, released, budget: releases.budget }
-    const { signed } = signing
-    body = await outgoingBody(ports, signing.request, { ...context, headers: swapped.headers, signed })
+    const { headers } = swapped
+    const context = { destination, record, released, budget: releases.budget, headers, signed: signing.signed }
+    body = await outgoingBody(ports, signing.request, context)
 
     const masked = released !== null && (released.masker !== null || body.mayRelease)
-    const { method } = request
     sink = signing.answerTo(client)
     if (masked) sink = new DecodedSink(new MaskedSink(sink, released, method), method)
-    const upgrade = await outgoingUpgrade(ports, request, context)
-    const to = { workspaceId: request.sandbox.workspaceId, destination }
-    const outgoing = { ...swapped, ...to, upgrade, body: body.stream, trailers: body.trailers, received: request }
+    const upgrade = request.upgrade && (await outgoingUpgrade(ports, sandbox, request.upgrade, context))
+    const to = { workspaceId: sandbox.workspaceId, destination, upgrade }
+    const outgoing = { ...swapped, ...to, body: body.stream, trailers: body.trailers, received: request }
     outgoing.headers = masked ? askInspectable(body.headers) : body.headers
     const forwarder = upgrade === null ? ports.forwarder : ports.upgrader
     await forwarder.forward(signing.outgoing(outgoing), sink, record)

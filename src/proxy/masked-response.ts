@@ -38,7 +38,7 @@ interface HeldHead {
 export class MaskedSink extends LayeredSink {
   readonly #released: ReleasedValues
   readonly #method: string
-  #body: BodyMasker
+  #body: BodyMasker | null = null
   #held: HeldHead | null = null
   #chunks: Buffer[] = []
   /** True once the body is, or may be, another than the upstream's. */
@@ -48,7 +48,6 @@ export class MaskedSink extends LayeredSink {
     super(sink)
     this.#released = released
     this.#method = method
-    this.#body = released.body()
   }
 
   override informational(status: number, headers: readonly string[]): void {
@@ -76,7 +75,7 @@ export class MaskedSink extends LayeredSink {
   }
 
   override write(chunk: Buffer): boolean {
-    const clean = this.#body.push(chunk)
+    const clean = this.#masker().push(chunk)
     if (clean !== chunk) this.#changed = true
     if (clean.length === 0) return true
     if (this.#held === null) return this.sink.write(clean)
@@ -85,10 +84,16 @@ export class MaskedSink extends LayeredSink {
   }
 
   override end(trailers: readonly string[]): void {
-    const rest = this.#body.finish()
+    const rest = this.#masker().finish()
     if (this.#held !== null) this.#releaseHeld(this.#held, rest)
     else if (rest.length > 0) this.sink.write(rest)
     this.sink.end(this.#released.maskHeaders(trailers))
+  }
+
+  /** The one that the head's type asked for. */
+  #masker(): BodyMasker {
+    this.#body ??= this.#released.body()
+    return this.#body
   }
 
   #releaseHeld(head: HeldHead, rest: Buffer): void {

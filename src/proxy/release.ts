@@ -68,7 +68,8 @@ export async function decideReleases(
   const allowed: { occurrence: Occurrence; secret: MountedSecret }[] = []
   const context = { host: destination.host, scheme: destination.scheme, now: ports.clock() }
   for (const occurrence of found) {
-    const secret = await ports.secrets.find(sandbox, occurrence.token)
+    const known = ports.secrets.find(sandbox, occurrence.token)
+    const secret = known instanceof Promise ? await known : known
     const whole = secret !== undefined && matchesDress(head, occurrence, secret)
     const decision = withinLimit(
       decideRelease(whole ? secret : undefined, occurrence.spot, context),
@@ -82,7 +83,8 @@ export async function decideReleases(
   const byToken = new Map<string, Release>()
   for (const { occurrence, secret } of allowed) {
     if (byToken.has(occurrence.token)) continue
-    byToken.set(occurrence.token, { secret, value: await ports.secrets.open(secret) })
+    const opened = ports.secrets.open(secret)
+    byToken.set(occurrence.token, { secret, value: opened instanceof Promise ? await opened : opened })
   }
   return {
     occurrences: allowed.map((each) => each.occurrence),

@@ -93,7 +93,11 @@ async function resigning(
 }
 
 function unsigned(request: ExchangeRequest): Signing {
-  return { signed: false, request, outgoing: (same) => same, answerTo: (same) => same }
+  return { signed: false, request, outgoing: same, answerTo: same }
+}
+
+function same<T>(untouched: T): T {
+  return untouched
 }
 
 interface ResigningParts {

@@ -121,7 +121,8 @@ export class TunnelServer {
 
   async #exchange(request: ParsedRequest, sink: ResponseSink, socket: Socket, tunnel: Tunnel): Promise<void> {
     try {
-      if (!(await this.#ports.sandboxes.isCurrent(tunnel.sandbox))) throw SANDBOX_GONE
+      const current = this.#ports.sandboxes.isCurrent(tunnel.sandbox)
+      if (!(current instanceof Promise ? await current : current)) throw SANDBOX_GONE
     } catch (error) {
       this.#record(request.id, request.method, tunnel.sandbox, error, tunnel.authority)
       reject(sink, error, request.id)

@@ -20,7 +20,7 @@ import {
   requireNoneWithheld,
   withdrawnFromMessages,
 } from './content-release.ts'
-import type { ExchangeRequest, OutgoingUpgrade, UpgradeSocket } from './message.ts'
+import type { OutgoingUpgrade, UpgradeSocket } from './message.ts'
 import { FrameReader, FrameWriter } from './websocket-frames.ts'
 import { SandboxMessages, UpstreamMessages } from './websocket-messages.ts'
 
@@ -48,16 +48,8 @@ export interface Inspection {
   readonly withdrawn: () => Promise<CoatcheckError | null>
 }
 
-/** Null for an ordinary request. Reads no value. */
-export function outgoingUpgrade(
-  ports: MessagePorts,
-  { sandbox, upgrade }: ExchangeRequest,
-  context: MessageContext,
-): Promise<OutgoingUpgrade> | null {
-  return upgrade === null ? null : upgradeOf(ports, sandbox, upgrade, context)
-}
-
-async function upgradeOf(
+/** Reads no value. */
+export async function outgoingUpgrade(
   ports: MessagePorts,
   sandbox: SandboxIdentity,
   upgrade: UpgradeSocket,
