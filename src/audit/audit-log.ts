@@ -14,11 +14,12 @@ import { CoatcheckError } from '../core/errors.ts'
 import { uuidv7 } from '../core/id.ts'
 import { isoTime } from '../core/iso-time.ts'
 import type { AuditJournal, Clock, Log } from '../core/ports.ts'
+import type { ChainWriterOptions, Written } from './chain-writer.ts'
 import { CHECKPOINT_FILE } from './checkpoint.ts'
-import { type EventGroup, newGroup, serialise } from './event-group.ts'
+import { bodyOf, type EventGroup, eventText, newGroup } from './event-group.ts'
 import { openSigningKey } from './signing-key.ts'
 import type { AuditSink } from './sinks.ts'
-import type { WriterReply, WriterThreadData } from './writer.ts'
+import type { WriterReply } from './writer.ts'
 import { WriterThread } from './writer-thread.ts'
 
 export interface AuditLogOptions {
@@ -37,7 +38,7 @@ export interface AuditLogOptions {
   readonly checkpointEvery?: { readonly events: number; readonly ms: number }
 }
 
-type ThreadData = Omit<WriterThreadData, 'writer' | 'afterLoss'>
+type ThreadData = Omit<ChainWriterOptions, 'writer' | 'afterLoss'>
 
 /** About 1 s of the highest load: waiting longer helps nobody. */
 const MAX_WAITING_EVENTS = 50_000
@@ -92,7 +93,6 @@ export class AuditLog implements AuditJournal {
       durability: options.durability,
       busyTimeoutMs: options.busyTimeoutMs ?? 5000,
       key: await openSigningKey(options.dataDir),
-      ship: options.sinks.length > 0,
     }
     try {
       const thread = await WriterThread.start({ ...threadData, writer: uuidv7(options.clock()), afterLoss: false })
@@ -129,7 +129,7 @@ export class AuditLog implements AuditJournal {
   note(events: readonly AuditEvent[]): void {
     try {
       const group = this.#take(events)
-      if (group.count >= NOTED_MANY) this.#run()
+      if (group.events.length >= NOTED_MANY) this.#run()
       else this.#noted ??= setTimeout(() => void this.flush(), NOTED_MS)
     } catch (cause) {
       this.#options.log.error({ cause, events: events.length }, 'Events were not written.')
@@ -138,7 +138,7 @@ export class AuditLog implements AuditJournal {
 
   /** Resolves when everything that was noted is durable, or was refused and logged. */
   async flush(): Promise<void> {
-    if (this.#waiting.count > 0) {
+    if (this.#waiting.events.length > 0) {
       this.#flushing = true
       this.#run()
     }
@@ -149,14 +149,14 @@ export class AuditLog implements AuditJournal {
   #take(events: readonly AuditEvent[]): EventGroup {
     const group = this.#waiting
     if (this.#closed || this.#thread.ended) throw unavailable('the log is not open')
-    if (group.count > MAX_WAITING_EVENTS || group.events.length > MAX_WAITING_CHARACTERS) {
+    if (group.events.length > MAX_WAITING_EVENTS || group.characters > MAX_WAITING_CHARACTERS) {
       throw unavailable('too many events wait')
     }
     // Made whole before it is added: an event that is no JSON leaves the log as it was.
-    let lines = ''
-    for (const event of events) lines += `${serialise(event)}\n`
-    group.events += lines
-    group.count += events.length
+    for (const text of events.map(eventText)) {
+      group.events.push(text)
+      group.characters += text.length
+    }
     return group
   }
 
@@ -167,7 +167,7 @@ export class AuditLog implements AuditJournal {
     await this.flush()
     this.#closed = true
     await this.#running
-    const reply = await this.#send('', this.#sinceCheckpoint > 0, true)
+    const reply = await this.#send([], this.#sinceCheckpoint > 0, true)
     if (reply.kind === 'refused') this.#options.log.warn({ detail: reply.detail }, 'The last checkpoint is missing.')
     await this.#thread.terminate()
     for (const sink of this.#options.sinks) sink.close()
@@ -183,7 +183,7 @@ export class AuditLog implements AuditJournal {
   async #work(probe: boolean): Promise<void> {
     try {
       if (this.#thread.ended) await this.#restart()
-      else if (probe) await this.#send('', this.#sinceCheckpoint > 0, false)
+      else if (probe) await this.#send([], this.#sinceCheckpoint > 0, false)
       while (this.#due()) await this.#writeGroup()
     } finally {
       this.#busy = false
@@ -191,8 +191,8 @@ export class AuditLog implements AuditJournal {
   }
 
   #due(): boolean {
-    const { count, waiters } = this.#waiting
-    return waiters > 0 || count >= NOTED_MANY || (count > 0 && this.#flushing)
+    const { events, waiters } = this.#waiting
+    return waiters > 0 || events.length >= NOTED_MANY || (events.length > 0 && this.#flushing)
   }
 
   async #writeGroup(): Promise<void> {
@@ -202,7 +202,7 @@ export class AuditLog implements AuditJournal {
     this.#flushing = false
     if (this.#noted !== null) clearTimeout(this.#noted)
     this.#noted = null
-    const reply = await this.#send(group.events, this.#checkpointDue(group.count), false, group.count)
+    const reply = await this.#send(group.events, this.#checkpointDue(group.events.length), false)
     this.#expected = group.waiters + this.#waiting.waiters
     if (reply.kind === 'written') group.done.resolve()
     else group.done.reject(unavailable(reply.kind === 'refused' ? reply.detail : 'the writer thread answered amiss'))
@@ -226,21 +226,21 @@ export class AuditLog implements AuditJournal {
     }
   }
 
-  async #send(events: string, checkpoint: boolean, last: boolean, count = 0): Promise<WriterReply> {
+  async #send(events: readonly string[], checkpoint: boolean, last: boolean): Promise<WriterReply> {
     const time = isoTime(this.#options.clock())
     const reply = await this.#thread.send({ events, time, checkpoint, last })
-    if (reply.kind === 'written') this.#succeeded(reply, count)
+    if (reply.kind === 'written') this.#succeeded(reply, events)
     if (reply.kind === 'refused') this.#refused(reply.detail)
     return reply
   }
 
-  #succeeded(reply: WriterReply & { kind: 'written' }, count: number): void {
-    if (count > 0) {
+  #succeeded(reply: WriterReply & { kind: 'written' }, events: readonly string[]): void {
+    if (events.length > 0) {
       this.written.commits += 1
-      this.written.events += count
-      this.#sinceCheckpoint += count
+      this.written.events += events.length
+      this.#sinceCheckpoint += events.length
     }
-    if (reply.checkpointed) {
+    if (reply.checkpoint !== null) {
       this.#sinceCheckpoint = 0
       this.#checkpointAt = performance.now()
     }
@@ -249,7 +249,7 @@ export class AuditLog implements AuditJournal {
     }
     if (!this.#healthy) this.#options.log.info({ writer: this.writer }, 'The audit log can be written again.')
     this.#healthy = true
-    if (reply.lines !== '') this.#ship(reply.lines)
+    if (this.#options.sinks.length > 0) this.#ship(reply, events)
   }
 
   #refused(detail: string): void {
@@ -272,14 +272,18 @@ export class AuditLog implements AuditJournal {
       const writer = uuidv7(this.#options.clock())
       this.#thread = await WriterThread.start({ ...this.#threadData, writer, afterLoss: true })
       this.#sinceCheckpoint = 0
-      await this.#send('', false, false)
+      await this.#send([], false, false)
     } catch (error) {
       this.#refused(error instanceof Error ? error.message : String(error))
     }
   }
 
-  #ship(lines: string): void {
-    for (const sink of this.#options.sinks) sink.write(lines)
+  /** What became durable, as it is stored. */
+  #ship({ first, checkpoint }: Written, events: readonly string[]): void {
+    let lines = ''
+    for (let i = 0; i < events.length; i++) lines += `${bodyOf(this.writer, first + i, events[i] as string)}\n`
+    if (checkpoint !== null) lines += `${checkpoint}\n`
+    if (lines !== '') for (const sink of this.#options.sinks) sink.write(lines)
   }
 }
 

@@ -13,6 +13,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
 import type { Checkpoint } from './checkpoint.ts'
 import { checkpointLine, keyIdOf, signCheckpoint } from './checkpoint.ts'
+import { bodyOf } from './event-group.ts'
 
 export interface ChainWriterOptions {
   readonly databaseFile: string
@@ -26,9 +27,11 @@ export interface ChainWriterOptions {
   readonly afterLoss: boolean
 }
 
-/** What became durable: the bodies as stored, and the checkpoint if one was asked for. */
+/** What became durable. */
 export interface Written {
-  readonly bodies: readonly string[]
+  /** Number of the first event. */
+  readonly first: number
+  /** One line, if one was asked for. */
   readonly checkpoint: string | null
   /** Why the checkpoint's second copy could not be written, or null. */
   readonly checkpointFailure: string | null
@@ -54,9 +57,10 @@ const REFUSALS: ReadonlySet<number> = new Set([5, 6, 8, 13, 19])
 export class ChainWriter {
   readonly #options: ChainWriterOptions
   readonly #keyId: string
-  readonly #prefix: string
   readonly #db: DatabaseSync
   readonly #file: { readonly dev: number; readonly ino: number }
+  readonly #begin: StatementSync
+  readonly #commit: StatementSync
   readonly #insertRow: StatementSync
   readonly #insertRows: StatementSync
   readonly #insertCheckpoint: StatementSync
@@ -67,7 +71,6 @@ export class ChainWriter {
   constructor(options: ChainWriterOptions) {
     this.#options = options
     this.#keyId = keyIdOf(options.key)
-    this.#prefix = `{"writer":${JSON.stringify(options.writer)},"seq":`
     const url = pathToFileURL(options.databaseFile)
     url.searchParams.set('mode', 'rw')
     this.#db = new DatabaseSync(url, { timeout: options.busyTimeoutMs })
@@ -75,6 +78,8 @@ export class ChainWriter {
     this.#db.exec(`PRAGMA synchronous = ${options.durability === 'full' ? 'FULL' : 'NORMAL'}`)
     if (options.afterLoss) this.#rewriteLog()
     this.#file = statSync(options.databaseFile)
+    this.#begin = this.#db.prepare('BEGIN IMMEDIATE')
+    this.#commit = this.#db.prepare('COMMIT')
     this.#insertRow = this.#db.prepare(insertSql(1))
     this.#insertRows = this.#db.prepare(insertSql(ROWS))
     this.#insertCheckpoint = this.#db.prepare(
@@ -83,26 +88,26 @@ export class ChainWriter {
   }
 
   /**
-   * Appends events (JSON objects as text) and, if asked, a checkpoint after them; both durable on return. With neither,
+   * Appends events (as `eventText` gives them) and, if asked, a checkpoint after them; both durable on return. With neither,
    * it proves that writing is possible. Throws ChainWriteError.
    */
   append(events: readonly string[], time: string, checkpoint: boolean): Written {
-    const bodies: string[] = []
     let point: Checkpoint | null = null
     let head = { seq: this.#seq, hash: this.#hash }
     try {
       this.#requireSameFile()
-      this.#db.exec('BEGIN IMMEDIATE')
-      head = this.#insert(this.#link(events, bodies), head)
+      this.#begin.run()
+      head = this.#insert(this.#link(events), head)
       if (checkpoint && head.seq > 0) point = this.#insertPoint(head, time)
       else if (events.length === 0) this.#probe(time)
-      this.#db.exec('COMMIT')
+      this.#commit.run()
     } catch (cause) {
       throw this.#undo(cause)
     }
+    const first = this.#seq + 1
     this.#seq = head.seq
     this.#hash = head.hash
-    return { bodies, ...this.#copy(point) }
+    return { first, ...this.#copy(point) }
   }
 
   close(): void {
@@ -118,16 +123,15 @@ export class ChainWriter {
     if (result?.['busy'] !== 0) throw new Error('the write-ahead log is in use and cannot be rewritten')
   }
 
-  /** Body and hash of each event, alternating; the bodies also go into `bodies`. */
-  #link(events: readonly string[], bodies: string[]): string[] {
+  /** Body and hash of each event, alternating. */
+  #link(events: readonly string[]): string[] {
     const linked: string[] = []
     let seq = this.#seq
     let previous = this.#hash
     for (const event of events) {
       seq += 1
-      const body = `${this.#prefix}${seq},${event.slice(1)}`
+      const body = bodyOf(this.#options.writer, seq, event)
       previous = hash('sha256', `${previous}\n${body}`)
-      bodies.push(body)
       linked.push(body, previous)
     }
     return linked

@@ -4,7 +4,8 @@
  */
 import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import type { WriterReply, WriterRequest, WriterThreadData } from './writer.ts'
+import type { ChainWriterOptions } from './chain-writer.ts'
+import type { WriterReply, WriterRequest } from './writer.ts'
 
 /** Events are garbage once they are written: with less room a thread under load collects it twenty times a second. */
 const YOUNG_MIB = 48
@@ -15,7 +16,7 @@ export class WriterThread {
   #waiting: PromiseWithResolvers<WriterReply> | null = null
   #ended = false
 
-  private constructor(data: WriterThreadData) {
+  private constructor(data: ChainWriterOptions) {
     this.writer = data.writer
     // The same file unbuilt (.ts) and built (.js).
     const file = new URL(`./writer${extname(new URL(import.meta.url).pathname)}`, import.meta.url)
@@ -28,7 +29,7 @@ export class WriterThread {
   }
 
   /** Starts a thread with its own connection. Rejects when that cannot write to the database. */
-  static async start(data: WriterThreadData): Promise<WriterThread> {
+  static async start(data: ChainWriterOptions): Promise<WriterThread> {
     const thread = new WriterThread(data)
     const reply = await thread.#next()
     if (reply.kind === 'refused') throw new Error(reply.detail)

@@ -3,12 +3,12 @@
  * thread. One request at a time, one reply to each, in order. After a reply that says `lost` the thread has ended.
  */
 import { parentPort, workerData } from 'node:worker_threads'
-import type { ChainWriterOptions } from './chain-writer.ts'
+import type { ChainWriterOptions, Written } from './chain-writer.ts'
 import { ChainWriteError, ChainWriter } from './chain-writer.ts'
 
-/** `events`: JSON objects, each ended by a newline. `last`: reply, then end. */
+/** `events`: as `eventText` gives them. `last`: reply, then end. */
 export interface WriterRequest {
-  readonly events: string
+  readonly events: readonly string[]
   readonly time: string
   readonly checkpoint: boolean
   readonly last: boolean
@@ -16,27 +16,16 @@ export interface WriterRequest {
 
 export type WriterReply =
   | { readonly kind: 'ready' }
-  /** `lines`: what became durable, as JSON lines for shipping, or empty when no sink wants them. */
-  | {
-      readonly kind: 'written'
-      readonly lines: string
-      readonly checkpointed: boolean
-      readonly checkpointFailure: string | null
-    }
+  | ({ readonly kind: 'written' } & Written)
   | { readonly kind: 'refused'; readonly detail: string; readonly lost: boolean }
 
-export interface WriterThreadData extends ChainWriterOptions {
-  /** Whether replies carry the lines. */
-  readonly ship: boolean
-}
-
-function serve(port: NonNullable<typeof parentPort>, data: WriterThreadData): void {
+function serve(port: NonNullable<typeof parentPort>, data: ChainWriterOptions): void {
   const chain = new ChainWriter(data)
   const reply = (message: WriterReply): void => port.postMessage(message)
   port.on('message', (request: WriterRequest) => {
     let ended = request.last
     try {
-      reply(write(chain, request, data.ship))
+      reply({ kind: 'written', ...write(chain, request) })
     } catch (thrown) {
       if (!(thrown instanceof ChainWriteError)) throw thrown
       ended ||= thrown.lost
@@ -49,13 +38,9 @@ function serve(port: NonNullable<typeof parentPort>, data: WriterThreadData): vo
   reply({ kind: 'ready' })
 }
 
-function write(chain: ChainWriter, request: WriterRequest, ship: boolean): WriterReply {
-  const nothing = request.last && !request.checkpoint
-  if (nothing) return { kind: 'written', lines: '', checkpointed: false, checkpointFailure: null }
-  const events = request.events === '' ? [] : request.events.slice(0, -1).split('\n')
-  const { bodies, checkpoint, checkpointFailure } = chain.append(events, request.time, request.checkpoint)
-  const lines = ship ? [...bodies, ...(checkpoint === null ? [] : [checkpoint]), ''].join('\n') : ''
-  return { kind: 'written', lines, checkpointed: checkpoint !== null, checkpointFailure }
+function write(chain: ChainWriter, { events, time, checkpoint, last }: WriterRequest): Written {
+  const nothing = last && !checkpoint
+  return nothing ? { first: 0, checkpoint: null, checkpointFailure: null } : chain.append(events, time, checkpoint)
 }
 
-if (parentPort !== null) serve(parentPort, workerData as WriterThreadData)
+if (parentPort !== null) serve(parentPort, workerData as ChainWriterOptions)
