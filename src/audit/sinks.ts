@@ -2,6 +2,8 @@
  * Where durable events are shipped to, as JSON lines. The database is the truth: a sink that fails, fills or blocks
  * loses lines, counts them and says so once; it never delays or fails an exchange.
  */
+import { fstatSync } from 'node:fs'
+import { isatty } from 'node:tty'
 import pino from 'pino'
 import { CoatcheckError } from '../core/errors.ts'
 import type { Log } from '../core/ports.ts'
@@ -33,6 +35,12 @@ export function openSink(spec: string, { scrub, log }: { scrub: Scrubber; log: L
     `"${spec}" is no audit sink.`,
     'Use stdout, file:/path/to/audit.jsonl or none.',
   )
+}
+
+/** Whether that descriptor is of a file, or of a device that is no terminal, such as /dev/null. */
+function isFile(descriptor: number): boolean {
+  const stat = fstatSync(descriptor)
+  return stat.isFile() || (stat.isCharacterDevice() && !isatty(descriptor))
 }
 
 type Destination = ReturnType<typeof pino.destination>
@@ -86,11 +94,11 @@ class LineSink implements AuditSink {
     this.#destination = null
   }
 
-  /** A file does not block for long, a pipe may block for ever: only the file is written before the call returns. */
+  /** A file does not block for long, a pipe may block for ever: only files are written before the call returns. */
   #open(): Destination {
     const destination = pino.destination({
       dest: this.#target,
-      sync: typeof this.#target === 'string',
+      sync: typeof this.#target === 'string' || isFile(this.#target),
       append: true,
       mkdir: true,
       mode: 0o600,

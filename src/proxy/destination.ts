@@ -4,6 +4,7 @@
  */
 import { CoatcheckError } from '../core/errors.ts'
 import { type Authority, formatAuthority, parseAbsoluteTarget, parseAuthority } from '../core/host.ts'
+import type { SandboxIdentity } from '../core/sandbox.ts'
 import { every } from './headers.ts'
 import type { Destination, ExchangeRequest, Scheme, Tunnel } from './message.ts'
 
@@ -15,7 +16,7 @@ export interface Routed {
   readonly destination: Destination
   /** The target in origin form, byte for byte as sent. */
   readonly path: string
-  /** What the Host field says upstream: the canonical host, with the port unless it is the scheme's own. */
+  /** What the Host field says upstream. */
   readonly hostField: string
 }
 
@@ -52,7 +53,7 @@ function onlyHost(headers: readonly string[]): string {
   return host
 }
 
-function hostField(headers: readonly string[], scheme: Scheme): Authority {
+function hostNamedIn(headers: readonly string[], scheme: Scheme): Authority {
   return parseAuthority(onlyHost(headers), DEFAULT_PORT[scheme])
 }
 
@@ -60,25 +61,29 @@ function same(left: Authority, right: Authority): boolean {
   return left.host === right.host && left.port === right.port
 }
 
-function routed(scheme: Scheme, { host, port }: Authority, path: string): Routed {
-  return { destination: { scheme, host, port }, path, hostField: formatAuthority(host, port, DEFAULT_PORT[scheme]) }
+function placeOf(scheme: Scheme, { host, port }: Authority): Omit<Routed, 'path'> {
+  return { destination: { scheme, host, port }, hostField: formatAuthority(host, port, DEFAULT_PORT[scheme]) }
 }
 
-function routeInTunnel(request: ExchangeRequest, tunnel: Tunnel): Routed {
-  const scheme: Scheme = tunnel.secure ? 'https' : 'http'
+/** @param secure true when the sandbox's TLS is ended here. */
+export function tunnelTo(authority: Authority, secure: boolean, sandbox: SandboxIdentity): Tunnel {
+  return { sandbox, authority, ...placeOf(secure ? 'https' : 'http', authority) }
+}
+
+function routeInTunnel(request: ExchangeRequest, { authority, destination, hostField }: Tunnel): Routed {
   if (!request.target.startsWith('/')) {
     throw badRequest('Inside a tunnel the request target must be a path.', 'Send an origin-form target such as "/".')
   }
-  const route = routed(scheme, tunnel.authority, request.target)
+  const host = onlyHost(request.headers)
   // Most clients write it as it goes on: then there is nothing to read.
-  const names =
-    onlyHost(request.headers) === route.hostField || same(hostField(request.headers, scheme), tunnel.authority)
-  if (names) return route
-  throw new CoatcheckError(
-    'misdirected',
-    'The Host field names another host than the tunnel was opened to.',
-    'Open a tunnel for each host.',
-  )
+  if (host !== hostField && !same(parseAuthority(host, DEFAULT_PORT[destination.scheme]), authority)) {
+    throw new CoatcheckError(
+      'misdirected',
+      'The Host field names another host than the tunnel was opened to.',
+      'Open a tunnel for each host.',
+    )
+  }
+  return { destination, path: request.target, hostField }
 }
 
 function routeAbsolute(request: ExchangeRequest): Routed {
@@ -89,14 +94,14 @@ function routeAbsolute(request: ExchangeRequest): Routed {
     )
   }
   const { scheme, authority, path } = parseAbsoluteTarget(request.target)
-  if (!same(hostField(request.headers, scheme), authority)) {
+  if (!same(hostNamedIn(request.headers, scheme), authority)) {
     throw new CoatcheckError(
       'authority_mismatch',
       'The request target and the Host field name different hosts.',
       'Send a Host field that equals the host of the URL.',
     )
   }
-  return routed(scheme, authority, path)
+  return { ...placeOf(scheme, authority), path }
 }
 
 /** Throws `bad_request`, `invalid_host`, `authority_mismatch`, `misdirected`, `method_not_allowed`, `version_not_supported`. */
@@ -107,7 +112,7 @@ export function routeRequest(request: ExchangeRequest): Routed {
 
 /** Where a redirected plain request goes: its Host field alone says so. Throws `bad_request`, `invalid_host`. */
 export function routeHost(headers: readonly string[]): Authority {
-  return hostField(headers, 'http')
+  return hostNamedIn(headers, 'http')
 }
 
 /** The authority of a CONNECT: the port is required, and a Host field, where sent, must agree (RFC 9110 9.3.6). */

@@ -58,9 +58,16 @@ const IDLE_MARGIN_MS = 1_000
 const IDLE_MOST_MS = 60_000
 const SWEEP_MS = 1_000
 
+/** The last key of each destination, which the requests of a tunnel share: a text made anew is hashed anew. */
+const lastKeys = new WeakMap<Destination, { readonly workspaceId: string; readonly key: string }>()
+
 /** Connections are shared by requests of equal keys, and by no others. */
 export function poolKey({ workspaceId, destination }: Pick<OutgoingRequest, 'workspaceId' | 'destination'>): string {
-  return `${workspaceId}|${destination.scheme}|${destination.host}|${destination.port}`
+  const last = lastKeys.get(destination)
+  if (last?.workspaceId === workspaceId) return last.key
+  const key = `${workspaceId}|${destination.scheme}|${destination.host}|${destination.port}`
+  lastKeys.set(destination, { workspaceId, key })
+  return key
 }
 
 export class H1Forwarder implements Forwarder {

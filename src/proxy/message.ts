@@ -23,8 +23,10 @@ export interface Destination {
 export interface Tunnel {
   readonly sandbox: SandboxIdentity
   readonly authority: Authority
-  /** True when the sandbox's TLS is ended here. */
-  readonly secure: boolean
+  /** The same place, for each request in it. */
+  readonly destination: Destination
+  /** What the Host field says upstream: the canonical host, with the port unless it is the scheme's own. */
+  readonly hostField: string
 }
 
 /** A tunnel that an identified sandbox asks for, and how the one who took its call answers it: once, one or the other. */

@@ -8,7 +8,7 @@ import { CoatcheckError } from '../core/errors.ts'
 import { flatText } from '../core/flat-text.ts'
 import type { MaskerCache } from '../core/masking.ts'
 import { OccurrenceBudget } from '../core/occurrence-budget.ts'
-import { formatSpot } from '../core/placement.ts'
+import { formatSpot, type Spot } from '../core/placement.ts'
 import { decideRelease, type ReleaseDecision } from '../core/policy.ts'
 import type { Clock, SecretReader } from '../core/ports.ts'
 import { ReleasedValues } from '../core/released-values.ts'
@@ -120,7 +120,21 @@ export function releasedBy(
 export function auditedSecrets(releases: Releases): readonly AuditedSecret[] {
   return releases.occurrences.map((occurrence) => {
     const { secret } = releases.byToken.get(occurrence.token) as Release
-    const placement = flatText(formatSpot(occurrence.spot))
+    const placement = placeText(occurrence.spot)
     return { id: secret.id, name: secret.name, version: secret.version, placement }
   })
+}
+
+/** Of headers, the last few hundred that were named. */
+const headerPlaces = new Map<string, string>()
+const MOST_HEADER_PLACES = 500
+
+function placeText(spot: Spot): string {
+  if (spot.kind !== 'header' || spot.basic) return flatText(formatSpot(spot))
+  const known = headerPlaces.get(spot.name)
+  if (known !== undefined) return known
+  const text = flatText(formatSpot(spot))
+  if (headerPlaces.size >= MOST_HEADER_PLACES) headerPlaces.clear()
+  headerPlaces.set(flatText(spot.name), text)
+  return text
 }

@@ -12,7 +12,7 @@ import { type Authority, canonicalHost, isIpLiteral } from '../core/host.ts'
 import { uuidv7 } from '../core/id.ts'
 import type { SandboxIdentity } from '../core/sandbox.ts'
 import { readClientHello } from './client-hello.ts'
-import { routeHost } from './destination.ts'
+import { routeHost, tunnelTo } from './destination.ts'
 import { type ExchangePorts, runExchange } from './exchange.ts'
 import type { ExchangeLogPorts } from './exchange-log.ts'
 import { createH1Server, type H1Limits, type ParsedRequest } from './h1-server.ts'
@@ -136,7 +136,7 @@ export class TransparentHttpListener {
     let sandbox: SandboxIdentity | null = null
     try {
       sandbox = await this.#ports.sources.identify(socket.remoteAddress)
-      const tunnel = { sandbox, authority: routeHost(request.headers), secure: false }
+      const tunnel = tunnelTo(routeHost(request.headers), false, sandbox)
       const over = this.#ports.grants.connection(sandbox, socket)
       await runExchange(this.#ports, { ...request, sandbox, tunnel }, sink)
       over()

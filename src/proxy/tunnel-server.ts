@@ -10,6 +10,7 @@ import type { HostList } from '../core/host-pattern.ts'
 import { uuidv7 } from '../core/id.ts'
 import type { LeafIssuer, SandboxReader } from '../core/ports.ts'
 import type { SandboxIdentity } from '../core/sandbox.ts'
+import { tunnelTo } from './destination.ts'
 import { type ExchangePorts, runExchange } from './exchange.ts'
 import { createH1Server, type H1Limits, type ParsedRequest } from './h1-server.ts'
 import { H2Server } from './h2-server.ts'
@@ -98,7 +99,7 @@ export class TunnelServer {
     const ports = { leaves, handshakeTimeoutMs: limits.handshakeTimeoutMs, alpn }
     try {
       const { stream, secure, protocol } = await intercept(ports, socket, authority)
-      const tunnel = { sandbox, authority, secure }
+      const tunnel = tunnelTo(authority, secure, sandbox)
       if (protocol === 'h2') this.#serveH2(stream, tunnel)
       else {
         this.#tunnels.serve(stream, tunnel)

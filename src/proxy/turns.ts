@@ -85,7 +85,7 @@ class Line {
 
   #start(turn: Turn): void {
     this.#running.push(turn)
-    turn.response?.once('close', this.#next)
+    turn.response?.on('close', this.#next)
     turn.start()
   }
 
