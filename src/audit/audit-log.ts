@@ -117,13 +117,16 @@ export class AuditLog implements AuditJournal {
     return this.#healthy && !this.#closed
   }
 
-  async append(events: readonly AuditEvent[]): Promise<void> {
-    if (events.length === 0) return
-    const group = this.#take(events)
-    group.waiters += 1
-    if (group.waiters >= this.#expected) this.#gathered?.()
-    this.#run()
-    await group.done.promise
+  append(events: readonly AuditEvent[]): Promise<void> {
+    if (events.length === 0) return Promise.resolve()
+    try {
+      const group = this.#take(events)
+      if (++group.waiters >= this.#expected) this.#gathered?.()
+      this.#run()
+      return group.done.promise
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   note(events: readonly AuditEvent[]): void {
