@@ -49,6 +49,8 @@ export class ChainWriteError extends Error {
 }
 
 const GENESIS = '0'.repeat(64)
+/** Pages of the write-ahead log that are copied at once into the database: whoever releases meanwhile waits for it. */
+const COPIED_PAGES = 250
 /** Rows per insert statement: a tenth less CPU than one by one. */
 const ROWS = 8
 /** SQLite result codes after which a rolled back transaction changed nothing: busy, locked, read-only, full, constraint. */
@@ -76,6 +78,7 @@ export class ChainWriter {
     this.#db = new DatabaseSync(url, { timeout: options.busyTimeoutMs })
     this.#db.exec('PRAGMA journal_mode = WAL')
     this.#db.exec(`PRAGMA synchronous = ${options.durability === 'full' ? 'FULL' : 'NORMAL'}`)
+    this.#db.exec(`PRAGMA wal_autocheckpoint = ${COPIED_PAGES}`)
     if (options.afterLoss) this.#rewriteLog()
     this.#file = statSync(options.databaseFile)
     this.#begin = this.#db.prepare('BEGIN IMMEDIATE')
