@@ -5,7 +5,7 @@
 import { decideInBody } from '../core/body-decision.ts'
 import type { BodyOccurrence } from '../core/body-substitution.ts'
 import { CoatcheckError } from '../core/errors.ts'
-import { formatSpot, type Spot } from '../core/placement.ts'
+import type { Spot } from '../core/placement.ts'
 import { decideRelease } from '../core/policy.ts'
 import type { ReleasedValues } from '../core/released-values.ts'
 import type { SandboxIdentity } from '../core/sandbox.ts'
@@ -13,7 +13,7 @@ import type { MountedSecret } from '../core/secret.ts'
 import type { Release } from '../core/substitution.ts'
 import type { ExchangeRecord } from './exchange-log.ts'
 import type { Destination } from './message.ts'
-import type { ReleasePorts } from './release.ts'
+import { auditedSecret, type ReleasePorts } from './release.ts'
 import type { InBody } from './request-body.ts'
 
 export interface ContentPorts extends ReleasePorts {
@@ -93,8 +93,7 @@ export async function releaseInContent(
   { spot }: BodyOccurrence,
 ): Promise<Release> {
   const release = { secret, value: await ports.secrets.open(secret) }
-  const { id, name, version } = secret
-  await record.release([{ id, name, version, placement: formatSpot(spot) }])
+  await record.release([auditedSecret(secret, spot)])
   released?.add(release)
   return release
 }

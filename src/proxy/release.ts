@@ -120,9 +120,12 @@ export function releasedBy(
 export function auditedSecrets(releases: Releases): readonly AuditedSecret[] {
   return releases.occurrences.map((occurrence) => {
     const { secret } = releases.byToken.get(occurrence.token) as Release
-    const placement = placeText(occurrence.spot)
-    return { id: secret.id, name: secret.name, version: secret.version, placement }
+    return auditedSecret(secret, occurrence.spot)
   })
+}
+
+export function auditedSecret({ id, name, version }: MountedSecret, spot: Spot): AuditedSecret {
+  return { id, name, version, placement: placeText(spot) }
 }
 
 /** Of headers, the last few hundred that were named. */

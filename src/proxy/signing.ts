@@ -14,14 +14,14 @@ import { type AwsKey, awsKey, sha256, signAws, verifyAws } from '../core/aws-sig
 import { CoatcheckError } from '../core/errors.ts'
 import { HeldBytes } from '../core/held-bytes.ts'
 import type { MaskerCache } from '../core/masking.ts'
-import { formatSpot, type Spot } from '../core/placement.ts'
+import type { Spot } from '../core/placement.ts'
 import { decideRelease, UNKNOWN_PLACEHOLDER } from '../core/policy.ts'
 import { ReleasedValues } from '../core/released-values.ts'
 import { type MountedSecret, SecretValue } from '../core/secret.ts'
 import type { RequestHead } from '../core/substitution.ts'
 import type { ExchangeRecord } from './exchange-log.ts'
 import type { Destination, ExchangeRequest, OutgoingRequest, ResponseSink } from './message.ts'
-import { onDenied, type ReleasePorts } from './release.ts'
+import { auditedSecret, onDenied, type ReleasePorts } from './release.ts'
 import { RequestBody } from './request-body.ts'
 import { SignedSink } from './signed-response.ts'
 
@@ -85,8 +85,7 @@ async function resigning(
   const form = verifyAws(head, signature, key, payload)
   if (form === null) throw notSignedSo(decision.secret)
   const credentials = parseAwsCredentials(await ports.secrets.open(decision.secret))
-  const { id, name, version } = decision.secret
-  await context.record.release([{ id, name, version, placement: formatSpot(SPOT) }])
+  await context.record.release([auditedSecret(decision.secret, SPOT)])
   const releases = awsReleases(decision.secret, held, credentials)
   const released = ports.maskers === null ? null : new ReleasedValues(ports.maskers, releases)
   return new Resigning({ request: whole, signature, key, form, credentials, payload, released })
