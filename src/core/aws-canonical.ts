@@ -5,7 +5,8 @@
  * a path has dot segments, empty ones or `%2F`, and where a query has `+`; so all forms are tried, the service's own
  * first, and the one the client signed is the one that is signed again. Text is latin1, one character for each byte.
  */
-import { decodePercent, fieldsOf, isS3 } from './aws-request.ts'
+import { decodePercent, isS3 } from './aws-request.ts'
+import { every } from './fields.ts'
 import type { RequestHead } from './substitution.ts'
 
 export type PathForm = 'normalized-twice' | 'twice' | 'once' | 'as-sent'
@@ -48,7 +49,7 @@ export function canonicalRequest(
 }
 
 function canonicalField(head: RequestHead, name: string): string {
-  return fieldsOf(head, name)
+  return every(head.headers, name)
     .map((value) => value.trim().replace(/[ \t]+/g, ' '))
     .join(',')
 }

@@ -5,6 +5,7 @@
  */
 import { AWS_MARKER } from './aws-credentials.ts'
 import { CoatcheckError } from './errors.ts'
+import { every } from './fields.ts'
 import type { RequestHead } from './substitution.ts'
 
 export const AWS_ALGORITHM = 'AWS4-HMAC-SHA256'
@@ -43,7 +44,7 @@ const ONLY_SIGV4 = 'Sign with AWS Signature Version 4 (AWS4-HMAC-SHA256); nothin
 
 /** Null when no placeholder signed it. Throws `signature_invalid` when one did, in a form that is not read here. */
 export function findAwsSignature(head: RequestHead): AwsSignature | null {
-  const authorization = fieldsOf(head, 'authorization').filter((value) => value.includes(AWS_MARKER))
+  const authorization = every(head.headers, 'authorization').filter((value) => value.includes(AWS_MARKER))
   const query = head.path.includes(AWS_MARKER) ? queryOf(head.path) : null
   const inQuery = query?.get('X-Amz-Credential')?.startsWith(AWS_MARKER) === true ? query : null
   const [signed] = authorization
@@ -54,16 +55,6 @@ export function findAwsSignature(head: RequestHead): AwsSignature | null {
     throw unreadable('The request is signed more than once.', 'Sign it once, in its Authorization field or its query.')
   }
   return signedInHeader(head, signed)
-}
-
-/** Values of every field of that (lower-case) name. */
-export function fieldsOf({ headers }: RequestHead, name: string): string[] {
-  const values: string[] = []
-  for (let pair = 0; pair + 1 < headers.length; pair += 2) {
-    const each = headers[pair] as string
-    if (each.length === name.length && each.toLowerCase() === name) values.push(headers[pair + 1] as string)
-  }
-  return values
 }
 
 function signedInHeader(head: RequestHead, authorization: string): AwsSignature {
@@ -78,8 +69,8 @@ function signedInHeader(head: RequestHead, authorization: string): AwsSignature 
     if (parts.has(name)) throw unreadable('The Authorization field says something twice.', ONLY_SIGV4)
     parts.set(name, part.slice(equals + 1).trim())
   }
-  const time = fieldsOf(head, 'x-amz-date')[0] ?? timeOfDate(fieldsOf(head, 'date')[0])
-  const stated = fieldsOf(head, 'x-amz-content-sha256')[0]
+  const time = every(head.headers, 'x-amz-date')[0] ?? timeOfDate(every(head.headers, 'date')[0])
+  const stated = every(head.headers, 'x-amz-content-sha256')[0]
   const said = { credential: parts.get('Credential'), signature: parts.get('Signature'), time }
   return read('header', { ...said, signedHeaders: parts.get('SignedHeaders') }, stated)
 }
@@ -89,7 +80,7 @@ function signedInQuery(head: RequestHead, query: ReadonlyMap<string, string>): A
     throw unreadable('The request is presigned in another way than AWS Signature Version 4.', ONLY_SIGV4)
   }
   const credential = query.get('X-Amz-Credential')
-  const stated = fieldsOf(head, 'x-amz-content-sha256')[0] ?? query.get('X-Amz-Content-Sha256')
+  const stated = every(head.headers, 'x-amz-content-sha256')[0] ?? query.get('X-Amz-Content-Sha256')
   const time = query.get('X-Amz-Date')
   const said = { credential, time, signature: query.get('X-Amz-Signature') }
   const signedHeaders = query.get('X-Amz-SignedHeaders')

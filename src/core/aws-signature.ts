@@ -9,6 +9,7 @@ import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
 import { type CanonicalForm, canonicalForms, canonicalRequest, encodeAll } from './aws-canonical.ts'
 import type { AwsCredentials } from './aws-credentials.ts'
 import { AWS_ALGORITHM, type AwsSignature, decodePercent } from './aws-request.ts'
+import { isNamed } from './fields.ts'
 import type { SecretValue } from './secret.ts'
 import type { RequestHead } from './substitution.ts'
 
@@ -89,7 +90,7 @@ function signInHeader(head: RequestHead, { signature, form, credentials, payload
   const credential = `Credential=${credentials.accessKeyId}/${signature.scope}`
   const authorization = `${AWS_ALGORITHM} ${credential}, SignedHeaders=${names.join(';')}, Signature=${signed}`
   for (let pair = 0; pair < headers.length; pair += 2) {
-    if ((headers[pair] as string).toLowerCase() === 'authorization') headers[pair + 1] = authorization
+    if (isNamed(headers[pair] as string, 'authorization')) headers[pair + 1] = authorization
   }
   return { head: { ...head, headers }, signature: signed }
 }
@@ -130,7 +131,7 @@ function withToken(headers: readonly string[], token: SecretValue | null): strin
   const kept: string[] = []
   for (let pair = 0; pair + 1 < headers.length; pair += 2) {
     const name = headers[pair] as string
-    if (name.toLowerCase() !== TOKEN_FIELD) kept.push(name, headers[pair + 1] as string)
+    if (!isNamed(name, TOKEN_FIELD)) kept.push(name, headers[pair + 1] as string)
   }
   if (token !== null) kept.push(TOKEN_FIELD, token.reveal().toString('latin1'))
   return kept

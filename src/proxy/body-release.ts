@@ -9,6 +9,7 @@ import { Readable } from 'node:stream'
 import { mediaOf } from '../core/body-media.ts'
 import { BodySubstituter, type DecideInBody, substituteBody } from '../core/body-substitution.ts'
 import { CoatcheckError } from '../core/errors.ts'
+import { FieldNames, without } from '../core/fields.ts'
 import type { OccurrenceBudget } from '../core/occurrence-budget.ts'
 import type { ReleasedValues } from '../core/released-values.ts'
 import type { MountedSecret } from '../core/secret.ts'
@@ -23,7 +24,7 @@ import {
   requireNoneWithheld,
 } from './content-release.ts'
 import type { ExchangeRecord } from './exchange-log.ts'
-import { single, without } from './headers.ts'
+import { single } from './headers.ts'
 import type { Destination, ExchangeRequest, OutgoingTrailers } from './message.ts'
 import { RequestBody } from './request-body.ts'
 import { outgoingTrailers, type TrailedHead } from './trailer-release.ts'
@@ -60,9 +61,9 @@ export interface OutgoingBody {
   readonly withheld: number
 }
 
-const LENGTH = new Set(['content-length'])
+const LENGTH = new FieldNames(['content-length'])
 /** Digests of a body that is no longer the one that is sent. */
-const OUTDATED = new Set(['content-length', 'content-md5', 'digest', 'content-digest', 'repr-digest'])
+const OUTDATED = new FieldNames(['content-length', 'content-md5', 'digest', 'content-digest', 'repr-digest'])
 
 /** Throws a release's refusal when `inBody` is refuse, and `bad_request`, `body_too_large`, `value_not_placeable`. */
 export function outgoingBody(

@@ -4,15 +4,15 @@
  * have 16 MiB, packed and unpacked, and all of them together are bounded by what went in.
  */
 import zlib from 'node:zlib'
+import { every, FieldNames, without } from '../core/fields.ts'
 import { HeldBytes } from '../core/held-bytes.ts'
 import { unmaskable } from '../core/masking.ts'
 import { COMPRESSED, lengthsOf, PREFIX_BYTES } from '../core/message-frames.ts'
 import { ExpansionGuard } from './content-coding.ts'
-import { every, without } from './headers.ts'
 
-const NAMES: ReadonlySet<string> = new Set(['grpc-encoding', 'connect-content-encoding'])
+const NAMES = ['grpc-encoding', 'connect-content-encoding']
 /** True of the messages as they came. */
-const OF_THE_MESSAGES = new Set([...NAMES, 'content-length', 'content-md5', 'digest', 'content-digest', 'etag'])
+const OF_THE_MESSAGES = new FieldNames([...NAMES, 'content-length', 'content-md5', 'digest', 'content-digest', 'etag'])
 /** gRPC's own limit is 4 MiB, unless a client raises it. */
 const MOST_BYTES = 16 * 1024 * 1024
 const NOTHING = Buffer.alloc(0)
@@ -35,7 +35,7 @@ export class MessageDecoder {
   /** Null when the messages have no coding, or one that is not opened here: then the masking refuses it. */
   static of(headers: readonly string[]): MessageDecoder | null {
     if (lengthsOf(every(headers, 'content-type')[0]) !== 'messages') return null
-    const codings = [...NAMES].flatMap((name) => every(headers, name))
+    const codings = NAMES.flatMap((name) => every(headers, name))
     const open = codings.length === 1 ? OPENERS.get((codings[0] as string).trim().toLowerCase()) : undefined
     return open === undefined ? null : new MessageDecoder(open)
   }

@@ -5,15 +5,16 @@
  */
 import type { Transform } from 'node:stream'
 import { CoatcheckError } from '../core/errors.ts'
+import { FieldNames, without } from '../core/fields.ts'
 import { unmaskable } from '../core/masking.ts'
 import { codingOf, decoder, ExpansionGuard } from './content-coding.ts'
 import { MessageDecoder } from './decoded-messages.ts'
-import { single, without } from './headers.ts'
+import { single } from './headers.ts'
 import { LayeredSink } from './layered-sink.ts'
 import type { ResponseSink } from './message.ts'
 
 /** True of the coded bytes alone. */
-const OF_THE_CODING = new Set([
+const OF_THE_CODING = new FieldNames([
   'content-encoding',
   'content-length',
   'content-md5',

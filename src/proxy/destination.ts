@@ -3,9 +3,9 @@
  * host and port, or the request is refused. Nothing is repaired (RFC 9112 3.2, 3.3; stricter where it says "ignore").
  */
 import { CoatcheckError } from '../core/errors.ts'
+import { every } from '../core/fields.ts'
 import { type Authority, formatAuthority, parseAbsoluteTarget, parseAuthority } from '../core/host.ts'
 import type { SandboxIdentity } from '../core/sandbox.ts'
-import { every } from './headers.ts'
 import type { Destination, ExchangeRequest, Scheme, Tunnel } from './message.ts'
 
 const NEVER_FORWARDED = new Set(['TRACE', 'TRACK', 'DEBUG', 'CONNECT'])

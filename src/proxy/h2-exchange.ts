@@ -9,10 +9,11 @@
 import { STATUS_CODES } from 'node:http'
 import http2, { type ClientHttp2Stream } from 'node:http2'
 import { CoatcheckError } from '../core/errors.ts'
+import { every } from '../core/fields.ts'
 import { isCredentialHeader } from '../core/placement.ts'
 import type { H2Connection } from './h2-connection.ts'
 import { fieldMap } from './h2-sink.ts'
-import { every, responseFields } from './headers.ts'
+import { responseFields } from './headers.ts'
 import type { ForwardObserver, OutgoingRequest, OutgoingTrailers, ResponseSink } from './message.ts'
 import { requireFewInformational, upstreamFailed, upstreamTimedOut } from './upstream-failure.ts'
 

@@ -6,9 +6,10 @@
  * never leaves; order, case and duplicates of everything else are kept.
  */
 import { CoatcheckError } from '../core/errors.ts'
+import { every, FieldNames, isNamed } from '../core/fields.ts'
 import { isCredentialHeader } from '../core/placement.ts'
 
-const HOP_BY_HOP = new Set([
+const HOP_BY_HOP = [
   'connection',
   'keep-alive',
   'proxy-authenticate',
@@ -19,7 +20,10 @@ const HOP_BY_HOP = new Set([
   'transfer-encoding',
   'upgrade',
   'http2-settings',
-])
+]
+
+const ENDS_IN_REQUEST = new FieldNames([...HOP_BY_HOP, 'expect', 'trailer'])
+const ENDS_IN_RESPONSE = new FieldNames([...HOP_BY_HOP, 'alt-svc', 'coatcheck-error'])
 
 /** Names `Connection` may list without harm: they are connection options, not fields. */
 const CONNECTION_OPTIONS = new Set([...HOP_BY_HOP, 'close', 'trailer'])
@@ -42,11 +46,6 @@ export const HTTP_TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 // oxlint-disable-next-line no-control-regex -- these are what a value may not hold (RFC 9110 5.5)
 export const NOT_IN_VALUE = /[^\t\x20-\x7e\x80-\xff]/
 
-/** Whether a field's name, in any case, is that (lower-case) one: most differ in length, which costs nothing to see. */
-export function isNamed(name: string, wanted: string): boolean {
-  return name.length === wanted.length && name.toLowerCase() === wanted
-}
-
 /** The value of the only field of that (lower-case) name; undefined when absent; throws when there are several. */
 export function single(headers: readonly string[], name: string): string | undefined {
   let found: string | undefined
@@ -58,15 +57,6 @@ export function single(headers: readonly string[], name: string): string | undef
     found = headers[i + 1]
   }
   return found
-}
-
-/** Values of all fields of that (lower-case) name, in order. */
-export function every(headers: readonly string[], name: string): readonly string[] {
-  const values: string[] = []
-  for (let i = 0; i < headers.length; i += 2) {
-    if (isNamed(headers[i] as string, name)) values.push(headers[i + 1] as string)
-  }
-  return values
 }
 
 function nominated(connection: string, into: Set<string> | null): Set<string> | null {
@@ -113,9 +103,9 @@ export function requestFields(headers: readonly string[], host: string): string[
   const names = nominatedIn(headers)
   const kept: string[] = []
   for (let i = 0; i < headers.length; i += 2) {
-    const name = (headers[i] as string).toLowerCase()
-    if (HOP_BY_HOP.has(name) || name === 'expect' || name === 'trailer' || names?.has(name)) continue
-    kept.push(headers[i] as string, name === 'host' ? host : (headers[i + 1] as string))
+    const name = headers[i] as string
+    if (ENDS_IN_REQUEST.has(name) || names?.has(name.toLowerCase())) continue
+    kept.push(name, isNamed(name, 'host') ? host : (headers[i + 1] as string))
   }
   return kept
 }
@@ -134,9 +124,9 @@ export function responseFields(headers: readonly string[]): string[] {
   }
   const kept: string[] = []
   for (let i = 0; i < headers.length; i += 2) {
-    const name = (headers[i] as string).toLowerCase()
-    if (HOP_BY_HOP.has(name) || name === 'alt-svc' || name === 'coatcheck-error' || names?.has(name)) continue
-    kept.push(headers[i] as string, headers[i + 1] as string)
+    const name = headers[i] as string
+    if (ENDS_IN_RESPONSE.has(name) || names?.has(name.toLowerCase())) continue
+    kept.push(name, headers[i + 1] as string)
   }
   return kept
 }
@@ -172,16 +162,6 @@ export function keepAliveOf(headers: readonly string[]): number | null {
     if (match !== null) return Number(match[1]) * 1000
   }
   return null
-}
-
-/** Without the named (lower-case) fields. */
-export function without(headers: readonly string[], names: ReadonlySet<string>): string[] {
-  const kept: string[] = []
-  for (let i = 0; i < headers.length; i += 2) {
-    if (names.has((headers[i] as string).toLowerCase())) continue
-    kept.push(headers[i] as string, headers[i + 1] as string)
-  }
-  return kept
 }
 
 /** With names in lower case, as HTTP/2 has them (RFC 9113 8.2.1). */

@@ -1,6 +1,6 @@
 /** Finds requests that came through this proxy before, by its own name in `Via` (RFC 9110 7.6.3). */
 import { CoatcheckError } from '../core/errors.ts'
-import { every } from './headers.ts'
+import { every } from '../core/fields.ts'
 
 export class LoopGuard {
   readonly #pseudonym: string

@@ -2,17 +2,18 @@
  * The response of an exchange that released a value: the value is turned back into the placeholder in the reason, the
  * fields, the trailers and the streamed body. What cannot be inspected is refused, not passed.
  */
+import { every, FieldNames, without } from '../core/fields.ts'
 import { type BodyMasker, inspectable, unmaskable } from '../core/masking.ts'
 import { lengthsOf } from '../core/message-frames.ts'
 import type { ReleasedValues } from '../core/released-values.ts'
-import { every, lengthOf, without } from './headers.ts'
+import { lengthOf } from './headers.ts'
 import { LayeredSink } from './layered-sink.ts'
 import type { ResponseSink } from './message.ts'
 
 /** A response with a Content-Length up to this is completed first, so that it keeps a (corrected) Content-Length. */
 export const COMPLETE_FIRST_BYTES = 64 * 1024
 
-const UNMASKABLE_REQUEST = new Set([
+const UNMASKABLE_REQUEST = new FieldNames([
   'accept-encoding',
   // Codings of single messages within a body.
   'grpc-accept-encoding',
@@ -22,7 +23,7 @@ const UNMASKABLE_REQUEST = new Set([
   'a-im',
 ])
 /** Digests of the unmasked bytes say nothing true about the masked ones. */
-const DIGESTS = new Set(['content-length', 'content-md5', 'digest', 'content-digest', 'repr-digest'])
+const DIGESTS = new FieldNames(['content-length', 'content-md5', 'digest', 'content-digest', 'repr-digest'])
 
 /** Asks for a response that can be inspected: identity coding and the whole of it. */
 export function askInspectable(fields: readonly string[]): string[] {

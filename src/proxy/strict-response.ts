@@ -3,7 +3,8 @@
  * lengths that repeat, disagree or share a response with a transfer coding, codings other than one `chunked`, folded lines,
  * bare CR or LF, blanks before a colon, and bytes after the end. Any cut of the bytes gives the same events.
  */
-import { HTTP_TOKEN, isNamed, NOT_IN_VALUE } from './headers.ts'
+import { isNamed } from '../core/fields.ts'
+import { HTTP_TOKEN, NOT_IN_VALUE } from './headers.ts'
 
 /** Told what was read. May throw: reading then stops with that error. */
 export interface ResponseEvents {

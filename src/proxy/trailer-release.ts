@@ -5,12 +5,13 @@
  * A placeholder in one is decided on like any, once the whole body has gone and before the request is finished: the release
  * is recorded durably before its value is written, and a refusal leaves the request unfinished for ever.
  */
+import { every } from '../core/fields.ts'
 import type { OccurrenceBudget } from '../core/occurrence-budget.ts'
 import { MARKER } from '../core/placeholder.ts'
 import { canTakeValue } from '../core/placement.ts'
 import { findInTrailers, substitute } from '../core/substitution.ts'
 import { type ContentContext, type ContentPorts, placeableSecrets } from './content-release.ts'
-import { every, nominatedIn } from './headers.ts'
+import { nominatedIn } from './headers.ts'
 import type { ExchangeRequest, OutgoingTrailers } from './message.ts'
 import { auditedSecrets, decideReleases } from './release.ts'
 

@@ -10,8 +10,9 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { createProxyMiddleware } from 'http-proxy-middleware'
 import { CoatcheckError } from '../core/errors.ts'
+import { every, FieldNames, without } from '../core/fields.ts'
 import { formatAuthority } from '../core/host.ts'
-import { every, requireKnownFraming, responseFields, single, without } from './headers.ts'
+import { requireKnownFraming, responseFields, single } from './headers.ts'
 import type { Forwarder, ForwardObserver, OutgoingRequest, OutgoingUpgrade, ResponseSink } from './message.ts'
 import type { StandingGrants } from './standing-grants.ts'
 import type { Upstream } from './upstream.ts'
@@ -19,7 +20,7 @@ import { InspectedEnd } from './websocket-end.ts'
 
 const EXTENSIONS = 'sec-websocket-extensions'
 /** With extensions, such as permessage-deflate, frames are not what they say. */
-const NOT_INSPECTABLE = new Set([EXTENSIONS])
+const NOT_INSPECTABLE = new FieldNames([EXTENSIONS])
 
 /** A complete client handshake; anything else that says `Upgrade` is an ordinary request without it. */
 export function isWebSocketHandshake(method: string, headers: readonly string[]): boolean {
