@@ -37,6 +37,14 @@ export interface Written {
   readonly checkpointFailure: string | null
 }
 
+/** The end of the chain. */
+interface Head {
+  /** Null while it has no event. */
+  readonly writer: number | null
+  readonly seq: number
+  readonly hash: string
+}
+
 /** Thrown by `append`. `lost`: use a new connection and a new chain. */
 export class ChainWriteError extends Error {
   readonly lost: boolean
@@ -63,9 +71,12 @@ export class ChainWriter {
   readonly #file: { readonly dev: number; readonly ino: number }
   readonly #begin: StatementSync
   readonly #commit: StatementSync
+  readonly #insertWriter: StatementSync
   readonly #insertRow: StatementSync
   readonly #insertRows: StatementSync
   readonly #insertCheckpoint: StatementSync
+  /** Number of the chain in the database; null before its first event. */
+  #writer: number | null = null
   #seq = 0
   #hash = GENESIS
 
@@ -83,6 +94,7 @@ export class ChainWriter {
     this.#file = statSync(options.databaseFile)
     this.#begin = this.#db.prepare('BEGIN IMMEDIATE')
     this.#commit = this.#db.prepare('COMMIT')
+    this.#insertWriter = this.#db.prepare('INSERT INTO audit_writers (name) VALUES (?)')
     this.#insertRow = this.#db.prepare(insertSql(1))
     this.#insertRows = this.#db.prepare(insertSql(ROWS))
     this.#insertCheckpoint = this.#db.prepare(
@@ -96,7 +108,7 @@ export class ChainWriter {
    */
   append(events: readonly string[], time: string, checkpoint: boolean): Written {
     let point: Checkpoint | null = null
-    let head = { seq: this.#seq, hash: this.#hash }
+    let head: Head = { writer: this.#writer, seq: this.#seq, hash: this.#hash }
     try {
       this.#requireSameFile()
       this.#begin.run()
@@ -108,6 +120,7 @@ export class ChainWriter {
       throw this.#undo(cause)
     }
     const first = this.#seq + 1
+    this.#writer = head.writer
     this.#seq = head.seq
     this.#hash = head.hash
     return { first, ...this.#copy(point) }
@@ -140,20 +153,23 @@ export class ChainWriter {
     return linked
   }
 
-  #insert(linked: readonly string[], head: { seq: number; hash: string }): { seq: number; hash: string } {
+  #insert(linked: readonly string[], head: Head): Head {
+    const hash = linked.at(-1)
+    if (hash === undefined) return head
+    const writer = head.writer ?? Number(this.#insertWriter.run(this.#options.writer).lastInsertRowid)
     let { seq } = head
     let at = 0
     for (; at + 2 * ROWS <= linked.length; at += 2 * ROWS, seq += ROWS) {
-      this.#insertRows.run(this.#options.writer, seq + 1, ...linked.slice(at, at + 2 * ROWS))
+      this.#insertRows.run(writer, seq + 1, ...linked.slice(at, at + 2 * ROWS))
     }
     for (; at < linked.length; at += 2, seq += 1) {
-      this.#insertRow.run(this.#options.writer, seq + 1, linked[at] as string, linked[at + 1] as string)
+      this.#insertRow.run(writer, seq + 1, linked[at] as string, linked[at + 1] as string)
     }
-    return { seq, hash: linked.at(-1) ?? head.hash }
+    return { writer, seq, hash }
   }
 
-  #insertPoint(head: { seq: number; hash: string }, time: string): Checkpoint {
-    const point = signCheckpoint(this.#options.key, this.#keyId, { writer: this.#options.writer, ...head, time })
+  #insertPoint({ seq, hash }: Head, time: string): Checkpoint {
+    const point = signCheckpoint(this.#options.key, this.#keyId, { writer: this.#options.writer, seq, hash, time })
     this.#insertCheckpoint.run(point.writer, point.seq, point.time, point.hash, point.keyId, point.signature)
     return point
   }
@@ -197,6 +213,6 @@ export class ChainWriter {
 }
 
 function insertSql(rows: number): string {
-  const values = Array.from({ length: rows }, (_, row) => `(?1, ?2 + ${row}, ?${3 + 2 * row}, ?${4 + 2 * row})`)
+  const values = Array.from({ length: rows }, (_, row) => `(?1, ?2 + ${row}, ?${3 + 2 * row}, unhex(?${4 + 2 * row}))`)
   return `INSERT INTO audit_events (writer, seq, body, hash) VALUES ${values.join(', ')}`
 }

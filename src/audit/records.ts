@@ -39,15 +39,15 @@ export class AuditRecords implements AuditReader {
   async list(principal: Principal, request: PageRequest & AuditFilter): Promise<Page<StoredAuditEvent>> {
     const { where, parameters } = conditionOf(principal, request)
     const select = this.#db.prepare(
-      `SELECT rowid, body, hash FROM audit_events
-       WHERE rowid < :below AND rowid >= :from AND ${where} ORDER BY rowid DESC LIMIT :limit`,
+      `SELECT id, body, lower(hex(hash)) AS hash FROM audit_events
+       WHERE id < :below AND id >= :from AND ${where} ORDER BY id DESC LIMIT :limit`,
     )
     const found = await collect(select, parameters, this.#start(request.cursor), request.limit + 1)
     const shown = found.slice(0, request.limit)
     const last = shown.at(-1)
     return {
       items: shown.map(eventIn),
-      nextCursor: found.length > shown.length && last !== undefined ? cursorOf(last.rowid) : null,
+      nextCursor: found.length > shown.length && last !== undefined ? cursorOf(last.id) : null,
     }
   }
 
@@ -64,26 +64,26 @@ export class AuditRecords implements AuditReader {
   async after(principal: Principal, place: string, filter: AuditFilter) {
     const { where, parameters } = conditionOf(principal, filter)
     const select = this.#db.prepare(
-      `SELECT rowid, body, hash FROM audit_events
-       WHERE rowid > :above AND rowid <= :to AND ${where} ORDER BY rowid LIMIT :limit`,
+      `SELECT id, body, lower(hex(hash)) AS hash FROM audit_events
+       WHERE id > :above AND id <= :to AND ${where} ORDER BY id LIMIT :limit`,
     )
     const newest = this.#start(null) - 1
-    let above = rowidOf(place)
+    let above = placeOf(place)
     const found: Found[] = []
     while (above < newest && found.length < FOLLOWED) {
       const to = Math.min(above + SPAN, newest)
       const rows = select.all({ ...parameters, above, to, limit: FOLLOWED - found.length }).map(foundIn)
       found.push(...rows)
-      above = found.length === FOLLOWED ? (rows.at(-1)?.rowid ?? to) : to
+      above = found.length === FOLLOWED ? (rows.at(-1)?.id ?? to) : to
       await pause()
     }
-    const events = found.map((each) => ({ place: cursorOf(each.rowid), event: eventIn(each) }))
+    const events = found.map((each) => ({ place: cursorOf(each.id), event: eventIn(each) }))
     return { events, place: cursorOf(Math.max(above, 0)) }
   }
 
   /** Signed statements about the chains, newest first. */
   checkpoints({ limit, cursor }: PageRequest): Page<Checkpoint> {
-    const below = cursor === null ? Number.MAX_SAFE_INTEGER : rowidOf(cursor)
+    const below = cursor === null ? Number.MAX_SAFE_INTEGER : placeOf(cursor)
     const rows = this.#db
       .prepare(
         `SELECT rowid, writer, seq, time, hash, key_id AS keyId, signature FROM audit_checkpoints
@@ -104,14 +104,14 @@ export class AuditRecords implements AuditReader {
   }
 
   #start(cursor: string | null): number {
-    if (cursor !== null) return rowidOf(cursor)
-    const row = this.#db.prepare('SELECT max(rowid) AS last FROM audit_events').get()
+    if (cursor !== null) return placeOf(cursor)
+    const row = this.#db.prepare('SELECT max(id) AS last FROM audit_events').get()
     return Number(row?.['last'] ?? 0) + 1
   }
 }
 
 interface Found {
-  readonly rowid: number
+  readonly id: number
   readonly body: string
   readonly hash: string
 }
@@ -132,7 +132,7 @@ async function collect(
 }
 
 function foundIn(row: Readonly<Record<string, unknown>>): Found {
-  return { rowid: Number(row['rowid']), body: String(row['body']), hash: String(row['hash']) }
+  return { id: Number(row['id']), body: String(row['body']), hash: String(row['hash']) }
 }
 
 function checkpointIn({ writer, seq, time, hash, keyId, signature }: Checkpoint): Checkpoint {
@@ -191,11 +191,11 @@ function timeOf(name: string, text: string): string {
   return time.toISOString()
 }
 
-function cursorOf(rowid: number): string {
-  return Buffer.from(`r${rowid}`).toString('base64url')
+function cursorOf(id: number): string {
+  return Buffer.from(`r${id}`).toString('base64url')
 }
 
-function rowidOf(cursor: string): number {
+function placeOf(cursor: string): number {
   const text = Buffer.from(cursor, 'base64url').toString('latin1')
   if (!/^r\d{1,15}$/.test(text)) throw invalid('The cursor is not one of ours.')
   return Number(text.slice(1))

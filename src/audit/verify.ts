@@ -1,6 +1,7 @@
 /**
  * Verifies the audit log from the outside: its own reading of the tables and of the checkpoints' second copy, nothing
- * of the code that wrote them. Memory is constant, and other work gets its turn between pages.
+ * of the code that wrote them. Events are read once, in the order they were written, all chains together; memory grows by
+ * one number for 256 of them. Other work gets its turn between pages.
  *
  * Found: an event edited, inserted, removed or moved; a chain shorter than, or other than, any checkpoint says; a
  * checkpoint nobody signed. Not found: a tail that no checkpoint covers yet (an unfinished tail after a crash looks the
@@ -31,6 +32,9 @@ type Bad = NonNullable<VerifyReport['firstBad']>
 
 /** Rows read at once: about a millisecond of work. */
 const PAGE = 200
+/** A chain's place is noted once for so many events. */
+const MARKED = 256
+const GENESIS = '0'.repeat(64)
 const pause = promisify(setImmediate)
 
 /** Walks every chain, then every checkpoint. Throws when the log cannot be read at all; all else is in the report. */
@@ -51,20 +55,32 @@ export async function verifyAudit(options: VerifyOptions): Promise<VerifyReport>
   }
 }
 
+/** One writer's chain, as far as it was read. */
+interface Chain {
+  readonly name: string
+  seq: number
+  hash: string
+  /** Where its events 1, 257, 513 … stand, as ids. */
+  readonly marks: number[]
+}
+
 class Verification {
   readonly db: DatabaseSync
-  readonly #hashAt: StatementSync
-  readonly #lastSeq: StatementSync
+  readonly #chains = new Map<string, Chain>()
+  readonly #hashBetween: StatementSync
+  /** Id of the last event that was walked over; what is written meanwhile stands after it. */
+  #end = Number.MIN_SAFE_INTEGER
   #events = 0
-  #writers = 0
   #checkpoints = 0
   #firstBad: Bad | null = null
 
   constructor(databaseFile: string) {
     try {
       this.db = new DatabaseSync(databaseFile, { readOnly: true, timeout: 5000 })
-      this.#hashAt = this.db.prepare('SELECT hash FROM audit_events WHERE writer = ? AND seq = ?')
-      this.#lastSeq = this.db.prepare('SELECT max(seq) AS seq FROM audit_events WHERE writer = ?')
+      this.#hashBetween = this.db.prepare(
+        `SELECT lower(hex(hash)) AS hash FROM audit_events
+         WHERE id BETWEEN ? AND ? AND seq = ? AND writer = (SELECT id FROM audit_writers WHERE name = ?) LIMIT 1`,
+      )
     } catch (cause) {
       throw new CoatcheckError('database_unusable', 'The audit log cannot be read.', 'Check the database file.', {
         cause,
@@ -76,7 +92,7 @@ class Verification {
     return {
       ok: this.#firstBad === null,
       events: this.#events,
-      writers: this.#writers,
+      writers: this.#chains.size,
       checkpoints: this.#checkpoints,
       firstBad: this.#firstBad,
     }
@@ -87,40 +103,39 @@ class Verification {
   }
 
   async chains(): Promise<void> {
-    const next = this.db.prepare('SELECT min(writer) AS writer FROM audit_events WHERE writer > ?')
-    for (let writer = text(next.get(''), 'writer'); writer !== null; writer = text(next.get(writer), 'writer')) {
-      this.#writers += 1
-      await this.#chain(writer)
+    const page = this.db.prepare(
+      `SELECT events.id, seq, body, lower(hex(hash)) AS hash, coalesce(name, writer) AS writer
+       FROM audit_events AS events LEFT JOIN audit_writers ON audit_writers.id = writer
+       WHERE events.id > ? ORDER BY events.id LIMIT ${PAGE}`,
+    )
+    for (;;) {
+      const rows = page.all(this.#end)
+      if (rows.length === 0) return
+      for (const row of rows) this.#event(row)
+      this.#end = Number(rows.at(-1)?.['id'])
+      await pause()
     }
   }
 
-  async #chain(writer: string): Promise<void> {
-    const page = this.db.prepare(
-      `SELECT seq, body, hash FROM audit_events WHERE writer = ? AND seq > ? ORDER BY seq LIMIT ${PAGE}`,
-    )
-    let previous = '0'.repeat(64)
-    let seq = 0
-    for (;;) {
-      const rows = page.all(writer, seq)
-      if (rows.length === 0) return
-      for (const row of rows) {
-        this.#events += 1
-        const reason = linkFault(row, { writer, seq: seq + 1, previous })
-        if (reason !== null) this.#bad({ writer, seq: seq + 1, reason })
-        // Only the first fault matters; the walk goes on from what stands there, to count the rest.
-        seq = Number(row['seq'])
-        previous = String(row['hash'])
-      }
-      await pause()
-    }
+  #event(row: Row): void {
+    this.#events += 1
+    const name = String(row['writer'])
+    const chain = this.#chains.get(name) ?? { name, seq: 0, hash: GENESIS, marks: [] }
+    this.#chains.set(name, chain)
+    const reason = linkFault(row, chain)
+    if (reason !== null) this.#firstBad ??= { writer: name, seq: chain.seq + 1, reason }
+    if (chain.seq % MARKED === 0) chain.marks.push(Number(row['id']))
+    // After a fault the walk goes on from what stands there, to count the rest.
+    chain.seq = Number(row['seq'])
+    chain.hash = String(row['hash'])
   }
 
   async checkpoints(key: KeyObject, points: AsyncIterable<Checkpoint> | Iterable<Checkpoint>): Promise<void> {
     const keyId = keyIdOf(key)
     for await (const point of points) {
       this.#checkpoints += 1
-      const fault = this.#checkpointFault(point, key, keyId)
-      if (fault !== null) this.#bad(fault)
+      // Only the first fault is told.
+      this.#firstBad ??= this.#checkpointFault(point, key, keyId)
       if (this.#checkpoints % 20 === 0) await pause()
     }
   }
@@ -131,29 +146,33 @@ class Verification {
     if (!verify(null, checkpointText(point), key, Buffer.from(point.signature, 'base64'))) {
       return { writer, seq, reason: `the checkpoint at ${seq} has a wrong signature` }
     }
-    const found = text(this.#hashAt.get(writer, seq), 'hash')
+    const found = this.#hashAt(writer, seq)
     if (found === point.hash) return null
     if (found !== null)
       return { writer, seq, reason: `events up to ${seq} are not those the checkpoint at ${seq} signs` }
-    const last = Number(this.#lastSeq.get(writer)?.['seq'] ?? 0)
+    const last = this.#chains.get(writer)?.seq ?? 0
     if (last === 0) return { writer, seq: 1, reason: `the whole chain is missing: a checkpoint signs ${seq} events` }
     const reason = `the chain was cut: its last event is ${last}, and a checkpoint signs ${seq}`
     return { writer, seq: Math.min(last + 1, seq), reason }
   }
 
-  #bad(bad: Bad): void {
-    this.#firstBad ??= bad
+  #hashAt(writer: string, seq: number): string | null {
+    const chain = this.#chains.get(writer)
+    const mark = Math.floor((seq - 1) / MARKED)
+    const marks = chain === undefined || seq > chain.seq ? [] : chain.marks.slice(mark, mark + 2)
+    const [from = this.#end, to = Number.MAX_SAFE_INTEGER] = marks
+    return text(this.#hashBetween.get(from, to, seq, writer), 'hash')
   }
 }
 
 /** Why a row does not continue its chain, or null. */
-function linkFault(row: Row, at: { writer: string; seq: number; previous: string }): string | null {
+function linkFault(row: Row, chain: Chain): string | null {
   const seq = Number(row['seq'])
   const body = String(row['body'])
-  if (seq !== at.seq) return `missing: the next event is ${seq}`
-  if (hash('sha256', `${at.previous}\n${body}`) !== row['hash']) return 'its body or hash was changed'
+  if (seq !== chain.seq + 1) return `missing: the next event is ${seq}`
+  if (hash('sha256', `${chain.hash}\n${body}`) !== row['hash']) return 'its body or hash was changed'
   const inside = parsed(body)
-  if (inside?.['writer'] !== at.writer) return 'its body names another writer'
+  if (inside?.['writer'] !== chain.name) return 'its body names another writer'
   if (inside['seq'] !== seq) return 'its body has another number'
   return null
 }

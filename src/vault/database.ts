@@ -17,11 +17,12 @@ import { foundation } from './migrations/001-foundation.ts'
 import { controlPlane } from './migrations/002-control-plane.ts'
 import { occurrences } from './migrations/003-occurrences.ts'
 import { repetitions } from './migrations/011-repetitions.ts'
+import { auditRows } from './migrations/012-audit-rows.ts'
 import type { Schema } from './schema.ts'
 import { isDiskFailure, isUniqueViolation, sqliteCode, sqliteDialect } from './sqlite-dialect.ts'
 
 /** In order; each is applied once, in its own transaction. */
-const MIGRATIONS = [foundation, controlPlane, occurrences, repetitions]
+const MIGRATIONS = [foundation, controlPlane, occurrences, repetitions, auditRows]
 
 const REVISION_CHECK_MS = 200
 const EVERY_PAGE = 2 ** 31 - 1

@@ -52,7 +52,10 @@ test('each hash is SHA-256 over the previous one, a newline and the body; the fi
   const log = await openLog(place)
   for (let i = 0; i < 19; i += 1) await log.append([change({ action: `step.${i}` }), release()])
   let previous = '0'.repeat(64)
-  for (const { seq, body, hash: stored } of rows(place, 'SELECT seq, body, hash FROM audit_events ORDER BY seq')) {
+  for (const { seq, body, hash: stored } of rows(
+    place,
+    'SELECT seq, body, lower(hex(hash)) AS hash FROM audit_events ORDER BY seq',
+  )) {
     previous = hash('sha256', `${previous}\n${String(body)}`)
     expect({ seq, stored }).toEqual({ seq, stored: previous })
   }

@@ -9,12 +9,13 @@ import { AuditLog } from '../../src/audit/audit-log.ts'
 import type { Log } from '../../src/core/ports.ts'
 
 const TABLES = `
+  CREATE TABLE audit_writers (id INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL UNIQUE);
   CREATE TABLE audit_events (
-    writer TEXT NOT NULL,
+    id INTEGER NOT NULL PRIMARY KEY,
+    writer INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     body TEXT NOT NULL,
-    hash TEXT NOT NULL,
-    PRIMARY KEY (writer, seq)
+    hash BLOB NOT NULL
   );
   CREATE TABLE audit_checkpoints (
     writer TEXT NOT NULL,

@@ -28,7 +28,7 @@ const tampered: readonly { what: string; statements: string; seq: number; reason
   },
   {
     what: 'an edited hash',
-    statements: `UPDATE audit_events SET hash = replace(hash, substr(hash, 1, 1), 'z') WHERE seq = 7`,
+    statements: `UPDATE audit_events SET hash = zeroblob(32) WHERE seq = 7`,
     seq: 7,
     reason: 'body or hash was changed',
   },
@@ -54,15 +54,31 @@ const tampered: readonly { what: string; statements: string; seq: number; reason
   },
   {
     what: 'an inserted event, the later ones moved up',
-    statements: `UPDATE audit_events SET seq = -seq - 1 WHERE seq > 6; UPDATE audit_events SET seq = -seq WHERE seq < 0;
-      INSERT INTO audit_events (writer, seq, body, hash) SELECT writer, 7, body, hash FROM audit_events WHERE seq = 6`,
+    statements: `UPDATE audit_events SET id = -id - 1, seq = seq + 1 WHERE seq > 6;
+      UPDATE audit_events SET id = -id WHERE id < 0;
+      INSERT INTO audit_events SELECT id + 1, writer, 7, body, hash FROM audit_events WHERE seq = 6`,
     seq: 7,
     reason: 'body or hash was changed',
   },
   {
+    what: 'an event that was added once more at the end',
+    statements: `INSERT INTO audit_events (writer, seq, body, hash)
+      SELECT writer, seq, body, hash FROM audit_events WHERE seq = 6`,
+    seq: 21,
+    reason: 'missing: the next event is 6',
+  },
+  {
     what: 'two events swapped',
-    statements: `UPDATE audit_events SET seq = -1 WHERE seq = 7; UPDATE audit_events SET seq = 7 WHERE seq = 8;
-      UPDATE audit_events SET seq = 8 WHERE seq = -1`,
+    statements: `UPDATE audit_events SET id = -1 WHERE seq = 7; UPDATE audit_events SET id = id - 1 WHERE seq = 8;
+      UPDATE audit_events SET id = 8 WHERE id = -1`,
+    seq: 7,
+    reason: 'missing: the next event is 8',
+  },
+  {
+    what: 'two events swapped with their numbers',
+    statements: `UPDATE audit_events SET id = -1, seq = 8 WHERE seq = 7;
+      UPDATE audit_events SET id = 7, seq = 7 WHERE id = 8;
+      UPDATE audit_events SET id = 8 WHERE id = -1`,
     seq: 7,
     reason: 'body or hash was changed',
   },
@@ -97,7 +113,11 @@ test('J21 a chain rewritten from an edit on, every hash made right again, is fou
   for (const row of db.prepare('SELECT seq, body FROM audit_events ORDER BY seq').all()) {
     const body = row['seq'] === 7 ? String(row['body']).replace('api.test', 'api.evil') : String(row['body'])
     previous = hash('sha256', `${previous}\n${body}`)
-    db.prepare('UPDATE audit_events SET body = ?, hash = ? WHERE seq = ?').run(body, previous, Number(row['seq']))
+    db.prepare('UPDATE audit_events SET body = ?, hash = unhex(?) WHERE seq = ?').run(
+      body,
+      previous,
+      Number(row['seq']),
+    )
   }
   db.close()
   expect(await verifyAudit(place)).toMatchObject({ ok: false, firstBad: { writer, seq: 10 } })

@@ -168,10 +168,10 @@ describe('migrating', () => {
   it('makes an audit table that holds an event and its place in the chain', async () => {
     const database = await open()
     const rows = await database.transaction(async (trx) => {
-      await sql`INSERT INTO audit_events (writer, seq, body, hash) VALUES ('w1', 1, '{}', 'h1')`.execute(trx)
-      return (await sql`SELECT rowid, * FROM audit_events`.execute(trx)).rows
+      await sql`INSERT INTO audit_events (writer, seq, body, hash) VALUES (1, 1, '{}', 'h1')`.execute(trx)
+      return (await sql`SELECT * FROM audit_events`.execute(trx)).rows
     })
-    expect(rows).toEqual([{ rowid: 1, writer: 'w1', seq: 1, body: '{}', hash: 'h1' }])
+    expect(rows).toEqual([{ id: 1, writer: 1, seq: 1, body: '{}', hash: 'h1' }])
   })
 })
 
