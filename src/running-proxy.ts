@@ -11,7 +11,7 @@ import { compileHosts } from './core/host-pattern.ts'
 import { MaskerCache } from './core/masking.ts'
 import type { Clock, Log } from './core/ports.ts'
 import type { DataDirectory } from './data-directory.ts'
-import { H1Forwarder } from './proxy/forward.ts'
+import { type EngineOf, H1Forwarder } from './proxy/forward.ts'
 import { GatewayListener } from './proxy/gateway.ts'
 import { ProxyListener } from './proxy/listener.ts'
 import { LoopGuard } from './proxy/loop-guard.ts'
@@ -24,7 +24,6 @@ import { StandingGrants } from './proxy/standing-grants.ts'
 import { strictClient } from './proxy/strict-client.ts'
 import { TransparentHttpListener, TransparentTlsListener } from './proxy/transparent.ts'
 import { TunnelServer } from './proxy/tunnel-server.ts'
-import { undiciClient } from './proxy/undici-client.ts'
 import { WebSocketForwarder } from './proxy/upgrade.ts'
 import { Upstream } from './proxy/upstream.ts'
 import { NegotiatingForwarder } from './proxy/upstream-protocol.ts'
@@ -70,7 +69,7 @@ export interface RunningProxy {
 export async function startProxy(parts: ProxyParts): Promise<RunningProxy> {
   const { settings, own } = parts
   const upstream = await openUpstream(parts)
-  const forwarder = buildForwarder(settings, upstream)
+  const forwarder = await buildForwarder(settings, upstream)
   const ports = exchangePorts(parts, upstream, forwarder)
   const tunnels = new TunnelServer(ports)
   const addresses = new Map<ProxyListenSetting, AddressInfo>()
@@ -149,15 +148,18 @@ async function openUpstream({ settings, data, own }: ProxyParts): Promise<Upstre
   })
 }
 
-const ENGINES = { strict: strictClient, undici: undiciClient } as const
+/** Undici is loaded where it is chosen: it takes as much memory as all of the proxy. */
+async function engineOf({ engine }: Settings['upstream']): Promise<EngineOf> {
+  return engine === 'strict' ? strictClient : (await import('./proxy/undici-client.ts')).undiciClient
+}
 
-function buildForwarder(settings: Settings, upstream: Upstream): H1Forwarder | NegotiatingForwarder {
+async function buildForwarder(settings: Settings, upstream: Upstream): Promise<H1Forwarder | NegotiatingForwarder> {
   const limits = {
     headersTimeoutMs: settings.upstream.headersTimeout,
     idleTimeoutMs: settings.upstream.idleTimeout,
     headerBytes: settings.limits.headerBytes,
   }
-  const h1 = new H1Forwarder(upstream, limits, ENGINES[settings.upstream.engine])
+  const h1 = new H1Forwarder(upstream, limits, await engineOf(settings.upstream))
   return settings.proxy.http2 ? new NegotiatingForwarder(upstream, limits, h1) : h1
 }
 

@@ -2,7 +2,6 @@
 import { X509Certificate } from 'node:crypto'
 import { promises as fs, type Stats } from 'node:fs'
 import { join } from 'node:path'
-import { httpTransport } from './api-client.ts'
 import { Failure } from './failure.ts'
 import type { Locations } from './io.ts'
 
@@ -50,6 +49,7 @@ export async function dataDirectoryCheck(dataDir: string): Promise<Check> {
 
 /** Whether the server answers, and whether its clock is ours. */
 export async function serverCheck(url: string, required: boolean, now: number): Promise<Check[]> {
+  const { httpTransport } = await import('./api-client.ts')
   const transport = httpTransport(url, undefined)
   try {
     const answer = await transport.request('GET', '/readyz')

@@ -2,7 +2,6 @@
 import type { ErrorDocument, PageOf } from '../api/contract.ts'
 import { PAGE_LIMIT } from '../api/contract.ts'
 import { eventsIn } from '../client/event-stream.ts'
-import { httpTransport } from './api-client.ts'
 import { Failure, usage } from './failure.ts'
 import type { CliDeps, CliIo, LocalOptions } from './io.ts'
 import type { Headers, Transport, TransportAnswer } from './transport.ts'
@@ -125,6 +124,7 @@ async function openTransport(io: CliIo, deps: CliDeps, options: LocalOptions): P
       'Set COATCHECK_TOKEN to an API token of that server.',
     )
   }
+  const { httpTransport } = await import('./api-client.ts')
   return httpTransport(url, token)
 }
 
