@@ -1,6 +1,6 @@
 /**
- * Audit rows a fifth smaller, without an index, because most of what a release costs is writing them: a chain by its number,
- * hashes as bytes. The order of `id` is the order they were written in, by which the log is read and verified.
+ * Audit rows that take a seventh less, and no index, because a fifth of what a release costs is writing them: a chain by
+ * its number, hashes as bytes. The order of `id` is the order they were written in, by which the log is read and verified.
  */
 import { sql } from 'kysely'
 import type { Migration } from '../migrate.ts'
