@@ -148,7 +148,7 @@ async function openUpstream({ settings, data, own }: ProxyParts): Promise<Upstre
   })
 }
 
-/** Undici is loaded where it is chosen: it takes as much memory as all of the proxy. */
+/** Undici is loaded only where it is chosen. */
 async function engineOf({ engine }: Settings['upstream']): Promise<EngineOf> {
   return engine === 'strict' ? strictClient : (await import('./proxy/undici-client.ts')).undiciClient
 }

@@ -39,7 +39,7 @@ export interface Written {
 
 /** The end of the chain. */
 interface Head {
-  /** Null while it has no event. */
+  /** Number of the chain in the database; null before its first event. */
   readonly writer: number | null
   readonly seq: number
   readonly hash: string
@@ -75,10 +75,7 @@ export class ChainWriter {
   readonly #insertRow: StatementSync
   readonly #insertRows: StatementSync
   readonly #insertCheckpoint: StatementSync
-  /** Number of the chain in the database; null before its first event. */
-  #writer: number | null = null
-  #seq = 0
-  #hash = GENESIS
+  #head: Head = { writer: null, seq: 0, hash: GENESIS }
 
   /** Throws when the database is missing, unreadable or has no audit tables. */
   constructor(options: ChainWriterOptions) {
@@ -108,7 +105,7 @@ export class ChainWriter {
    */
   append(events: readonly string[], time: string, checkpoint: boolean): Written {
     let point: Checkpoint | null = null
-    let head: Head = { writer: this.#writer, seq: this.#seq, hash: this.#hash }
+    let head = this.#head
     try {
       this.#requireSameFile()
       this.#begin.run()
@@ -119,10 +116,8 @@ export class ChainWriter {
     } catch (cause) {
       throw this.#undo(cause)
     }
-    const first = this.#seq + 1
-    this.#writer = head.writer
-    this.#seq = head.seq
-    this.#hash = head.hash
+    const first = this.#head.seq + 1
+    this.#head = head
     return { first, ...this.#copy(point) }
   }
 
@@ -142,8 +137,7 @@ export class ChainWriter {
   /** Body and hash of each event, alternating. */
   #link(events: readonly string[]): string[] {
     const linked: string[] = []
-    let seq = this.#seq
-    let previous = this.#hash
+    let { seq, hash: previous } = this.#head
     for (const event of events) {
       seq += 1
       const body = bodyOf(this.#options.writer, seq, event)

@@ -9,7 +9,7 @@ import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
 import { type CanonicalForm, canonicalForms, canonicalRequest, encodeAll } from './aws-canonical.ts'
 import type { AwsCredentials } from './aws-credentials.ts'
 import { AWS_ALGORITHM, type AwsSignature, decodePercent } from './aws-request.ts'
-import { isNamed } from './fields.ts'
+import { FieldNames, isNamed, without } from './fields.ts'
 import type { SecretValue } from './secret.ts'
 import type { RequestHead } from './substitution.ts'
 
@@ -28,6 +28,7 @@ export interface AwsSigned {
 }
 
 const TOKEN_FIELD = 'x-amz-security-token'
+const TOKEN_FIELDS = new FieldNames([TOKEN_FIELD])
 const TOKEN_PARAMETER = 'X-Amz-Security-Token'
 
 /** The key that signs what this signature is about, of another secret access key. */
@@ -128,11 +129,7 @@ function namesToSign(signed: readonly string[], headers: readonly string[]): str
 }
 
 function withToken(headers: readonly string[], token: SecretValue | null): string[] {
-  const kept: string[] = []
-  for (let pair = 0; pair + 1 < headers.length; pair += 2) {
-    const name = headers[pair] as string
-    if (!isNamed(name, TOKEN_FIELD)) kept.push(name, headers[pair + 1] as string)
-  }
+  const kept = without(headers, TOKEN_FIELDS)
   if (token !== null) kept.push(TOKEN_FIELD, token.reveal().toString('latin1'))
   return kept
 }

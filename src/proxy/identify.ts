@@ -4,7 +4,7 @@
  * happens before this is known.
  */
 import { CoatcheckError } from '../core/errors.ts'
-import { isNamed } from '../core/fields.ts'
+import { every } from '../core/fields.ts'
 import type { SandboxReader } from '../core/ports.ts'
 import type { SandboxIdentity } from '../core/sandbox.ts'
 import { single } from './headers.ts'
@@ -64,5 +64,5 @@ export async function identifyBy(
 
 /** True when the request tried to prove itself; a plain first request without credentials is no event. */
 export function presentsCredentials(headers: readonly string[]): boolean {
-  return headers.some((name, index) => index % 2 === 0 && isNamed(name, 'proxy-authorization'))
+  return every(headers, 'proxy-authorization').length > 0
 }
